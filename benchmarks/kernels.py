@@ -1,0 +1,388 @@
+"""Every kernel of the table beside NumPy's best way, one thread on both sides.
+
+    python benchmarks/kernels.py [--quick] [--target avx2]
+
+Our side is a whole ``launch``: checks, call record and kernel.  NumPy's writes
+into the same destination, and keeps its intermediate results in place or in
+memory that it allocated before.
+"""
+
+import argparse
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from harness import QUICK, Row, compare, single_thread, summary, surroundings, table
+from numpy.typing import NDArray
+
+from minigrad import kernels
+from minigrad.kernels import KERNELS, Kernel, reference
+from minigrad.kernels.launch import launch
+
+Array = NDArray[Any]
+Case = tuple[str, str, tuple[Array, ...], tuple[float, ...]]  # name, what is special, arrays, scalars
+
+random = np.random.Generator(np.random.SFC64(0))
+
+
+# What the kernels run on --------------------------------------------------------
+
+SCALARS = {
+    "low": -1.0,
+    "high": 1.0,
+    "relu": 1,
+    "rounds": 10,
+    "keep": 32768,
+    "key": 7,
+    "counter": 0,
+    "lr": 1e-3,
+    "momentum": 0.9,
+    "dampening": 0,
+    "nesterov": 0,
+    "weight_decay": 0,
+    "step": 3,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "eps": 1e-8,
+    "decoupled": 0,
+}
+POSITIVE = {"log", "log1p", "sqrt", "power"}
+
+LAYERS = ((2, 16), (16, 16), (64, 64), (128, 10), (784, 128), (784, 512), (512, 512), (1024, 1024))
+BATCHES = (1, 8, 32, 128)
+
+
+def normal(*shape: int) -> Array:
+    return random.standard_normal(shape, np.float32)
+
+
+def elementwise(row: Kernel) -> Iterator[Case]:
+    for shape in ((32, 16), (128, 128), (1024, 1024)):
+        inputs = [normal(*shape) for _ in row.inputs]
+        if row.name in POSITIVE:
+            inputs = [np.abs(x) for x in inputs]
+        if row.name == "where":
+            inputs[0] = inputs[0] > 0
+        yield row.name, f"{shape[0]}x{shape[1]}", (np.empty(shape, np.float32), *inputs), scalars(row)
+
+
+def reduction(row: Kernel) -> Iterator[Case]:
+    for shape, axes in (((32, 16), (0, 1)), ((256, 1024), (0,)), ((256, 1024), (1,)), ((256, 1024), (0, 1))):
+        kept = tuple(1 if axis in axes else n for axis, n in enumerate(shape))
+        along = "all" if axes == (0, 1) else f"axis {axes[0]}"
+        yield row.name, f"{shape[0]}x{shape[1]} {along}", (np.empty(kept, np.float32), normal(*shape)), ()
+
+
+def product(row: Kernel) -> Iterator[Case]:
+    """The three products of a layer: forward (NN), gradient of the input (NT), gradient of the weight (TN)."""
+    for variant in ("NN",) if row.name == "linear" else ("NN", "NT", "TN"):
+        for (wide, narrow), batch in itertools.product(LAYERS, BATCHES):
+            x, weight, g = normal(batch, wide), normal(wide, narrow), normal(batch, narrow)
+            a, b = {"NN": (x, weight), "NT": (g, weight.T), "TN": (x.T, g)}[variant]
+            (m, k), n = a.shape, b.shape[1]
+            case, out = f"{m}x{k}x{n}", np.empty((m, n), np.float32)
+            if row.name == "linear":
+                yield row.name, case, (out, x, weight.T, normal(narrow)), scalars(row)
+            else:
+                yield f"{row.name} {variant}", case, (out, a, b), ()
+
+
+def rows(row: Kernel) -> Iterator[Case]:
+    for shape in ((32, 10), (128, 1000), (2048, 64)):
+        given = {name: normal(*shape) for name in row.arrays}
+        given["labels"] = random.integers(0, shape[1], shape[0])
+        if row.name in ("logsumexp", "cross_entropy"):
+            given["out"] = normal(shape[0])
+        if row.name == "cross_entropy_grad":
+            given["g"] = normal(shape[0])
+        yield row.name, f"{shape[0]}x{shape[1]}", tuple(given[name] for name in row.arrays), scalars(row)
+
+
+def flat(row: Kernel) -> Iterator[Case]:
+    for n in (2**9, 2**14, 2**20):
+        if row.name == "philox":
+            words = [random.integers(0, 2**32, (n // 4, columns), np.uint32) for columns in (4, 4, 2)]
+            yield row.name, f"{n} words", tuple(words), scalars(row)
+            continue
+        given = {name: normal(n) for name in row.arrays}
+        given["mask"] = random.integers(0, 256, n // 8, np.uint8)
+        yield row.name, f"{n}", tuple(given[name] for name in row.arrays), scalars(row)
+
+
+def update(row: Kernel) -> Iterator[Case]:
+    for n in (10**3, 10**5, 10**6):
+        state = [np.zeros(n, np.float32) for _ in row.outputs[1:]]
+        yield row.name, f"{n}", (normal(n), *state, normal(n)), scalars(row)
+
+
+def scalars(row: Kernel) -> tuple[float, ...]:
+    return tuple(SCALARS[name] for name in row.scalars)
+
+
+FAMILIES = {
+    "ELEMENTWISE": elementwise,
+    "REDUCE": reduction,
+    "MATMUL": product,
+    "ROWS": rows,
+    "FLAT": flat,
+    "UPDATE": update,
+}
+
+
+# NumPy's best way ---------------------------------------------------------------
+
+
+@cache
+def zeros(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """Memory that is kept from call to call."""
+    return np.zeros(shape, dtype)
+
+
+def relu(out: Array, x: Array) -> None:
+    np.maximum(x, zeros(x.shape), out=out)  # quicker than beside a number
+
+
+def within(out: Array, x: Array, low: float, high: float) -> None:
+    np.clip(x, low, high, out=out)
+    np.equal(out, x, out=out)
+
+
+def sigmoid(out: Array, x: Array) -> None:
+    np.negative(x, out=out)
+    np.exp(out, out=out)
+    np.add(out, 1, out=out)
+    np.reciprocal(out, out=out)
+
+
+def greater_share(out: Array, a: Array, b: Array) -> None:
+    np.subtract(a, b, out=out)
+    np.heaviside(out, 0.5, out=out)
+
+
+def relu_grad(out: Array, g: Array, y: Array) -> None:
+    np.greater(y, 0, out=out)
+    np.multiply(g, out, out=out)
+
+
+def tanh_grad(out: Array, g: Array, y: Array) -> None:
+    np.multiply(y, y, out=out)
+    np.subtract(1, out, out=out)
+    np.multiply(g, out, out=out)
+
+
+def sigmoid_grad(out: Array, g: Array, y: Array) -> None:
+    np.subtract(1, y, out=out)
+    np.multiply(y, out, out=out)
+    np.multiply(g, out, out=out)
+
+
+def where(out: Array, condition: Array, a: Array, b: Array) -> Array:
+    return np.where(condition, a, b)  # cannot write into out; masked copies, which can, are slower
+
+
+def reducer(ufunc: np.ufunc) -> Callable[[Array, Array], None]:
+    def reduce(out: Array, x: Array) -> None:
+        axes = tuple(axis for axis, n in enumerate(out.shape) if n == 1)
+        ufunc.reduce(x, None if len(axes) == x.ndim else axes, out=out, keepdims=True)
+
+    return reduce
+
+
+def mean(out: Array, x: Array) -> None:
+    total(out, x)
+    np.multiply(out, out.size / x.size, out=out)
+
+
+def linear(out: Array, x: Array, weight: Array, bias: Array, _relu: float) -> None:
+    np.dot(x, weight.T, out)
+    np.add(out, bias, out=out)
+    relu(out, out)
+
+
+def softmax(out: Array, x: Array) -> None:
+    np.subtract(x, np.maximum.reduce(x, 1, keepdims=True), out=out)
+    np.exp(out, out=out)
+    np.divide(out, np.add.reduce(out, 1, keepdims=True), out=out)
+
+
+def log_softmax(out: Array, x: Array) -> None:
+    np.subtract(x, np.maximum.reduce(x, 1, keepdims=True), out=out)
+    e = np.exp(out, out=zeros(x.shape))
+    np.subtract(out, np.log(np.add.reduce(e, 1, keepdims=True)), out=out)
+
+
+def logsumexp(out: Array, x: Array) -> None:
+    top = np.maximum.reduce(x, 1, keepdims=True)
+    e = np.subtract(x, top, out=zeros(x.shape))
+    np.log(np.add.reduce(np.exp(e, out=e), 1), out=out)
+    np.add(out, top[:, 0], out=out)
+
+
+def softmax_grad(out: Array, g: Array, y: Array) -> None:
+    np.subtract(g, np.vecdot(g, y)[:, None], out=out)
+    np.multiply(y, out, out=out)
+
+
+def log_softmax_grad(out: Array, g: Array, y: Array) -> None:
+    np.exp(y, out=out)
+    np.multiply(out, np.add.reduce(g, 1, keepdims=True), out=out)
+    np.subtract(g, out, out=out)
+
+
+def cross_entropy(out: Array, x: Array, labels: Array) -> None:
+    logsumexp(out, x)
+    np.subtract(out, x[np.arange(len(x)), labels], out=out)
+
+
+def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> None:
+    softmax(out, x)
+    np.multiply(out, g[:, None], out=out)
+    out[np.arange(len(x)), labels] -= g
+
+
+def dropout(out: Array, mask: Array, x: Array, keep: float, key: float, counter: float) -> None:
+    words = random.bit_generator.random_raw((x.size + 3) // 4).view(np.uint16)[: x.size]
+    kept = np.less(words, keep, out=zeros(x.shape, bool))
+    np.multiply(x, kept, out=out)
+    np.multiply(out, 65536 / keep, out=out)
+
+
+def dropout_grad(out: Array, g: Array, mask: Array, keep: float) -> None:
+    np.multiply(g, zeros(g.shape), out=out)  # as if dropout had kept its mask scaled, in float32
+
+
+def sgd(w: Array, g: Array, lr: float, weight_decay: float) -> None:
+    np.subtract(w, np.multiply(g, lr, out=zeros(w.shape)), out=w)
+
+
+def sgd_momentum(w: Array, v: Array, g: Array, lr: float, momentum: float, *others: float) -> None:
+    np.multiply(v, momentum, out=v)
+    np.add(v, g, out=v)
+    np.subtract(w, np.multiply(v, lr, out=zeros(w.shape)), out=w)
+
+
+def adam(
+    w: Array, m: Array, v: Array, g: Array, lr: float, beta1: float, beta2: float, eps: float, *others: float
+) -> None:
+    step, t = others[-1] + 1, zeros(w.shape)
+    np.multiply(m, beta1, out=m)
+    np.add(m, np.multiply(g, 1 - beta1, out=t), out=m)
+    np.multiply(v, beta2, out=v)
+    np.multiply(g, g, out=t)
+    np.add(v, np.multiply(t, 1 - beta2, out=t), out=v)
+    np.sqrt(v, out=t)
+    np.multiply(t, (1 - beta2**step) ** -0.5, out=t)
+    np.add(t, eps, out=t)
+    np.divide(m, t, out=t)
+    np.subtract(w, np.multiply(t, lr / (1 - beta1**step), out=t), out=w)
+
+
+total = reducer(np.add)
+
+# A ufunc takes the inputs and then the output, a function the arguments of the kernel.
+NUMPY: dict[str, Callable[..., Any]] = {
+    "copy": np.copyto,
+    "negative": np.negative,
+    "absolute": np.absolute,
+    "sign": np.sign,
+    "square": np.square,
+    "sqrt": np.sqrt,
+    "reciprocal": np.reciprocal,
+    "relu": relu,
+    "clip": lambda out, x, low, high: np.clip(x, low, high, out=out),
+    "within": within,
+    "exp": np.exp,
+    "log": np.log,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "expm1": np.expm1,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "power": np.power,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "greater_share": greater_share,
+    "relu_grad": relu_grad,
+    "tanh_grad": tanh_grad,
+    "sigmoid_grad": sigmoid_grad,
+    "where": where,
+    "sum": total,
+    "mean": mean,
+    "max": reducer(np.maximum),
+    "min": reducer(np.minimum),
+    "matmul": lambda out, a, b: np.dot(a, b, out),
+    "linear": linear,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+    "logsumexp": logsumexp,
+    "softmax_grad": softmax_grad,
+    "log_softmax_grad": log_softmax_grad,
+    "cross_entropy": cross_entropy,
+    "cross_entropy_grad": cross_entropy_grad,
+    "philox": reference.philox,
+    "dropout": dropout,
+    "dropout_grad": dropout_grad,
+    "sgd": sgd,
+    "sgd_momentum": sgd_momentum,
+    "adam": adam,
+}
+
+
+def numpy_call(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[float, ...]) -> Callable[[], Any]:
+    """NumPy's way, ready to be called."""
+    way = NUMPY[row.name]
+    if isinstance(way, np.ufunc):
+        return partial(way, *arrays[1:], out=arrays[0])
+    return partial(way, *arrays, *scalars)
+
+
+# The comparison -----------------------------------------------------------------
+
+
+def check_complete(rows: Mapping[str, Kernel]) -> None:
+    """Raise ``LookupError`` unless every kernel has a benchmark."""
+    if missing := rows.keys() - NUMPY.keys():
+        raise LookupError(f"kernels without a benchmark: {', '.join(sorted(missing))}")
+
+
+def measure(quick: bool = False) -> list[Row]:
+    """All kernels; ``quick`` takes only the first case of each."""
+    check_complete(KERNELS)
+    found: dict[str, list[Row]] = {}
+    for row in KERNELS.values():
+        for name, case, arrays, numbers in FAMILIES[row.family](row):
+            if quick and name in found:
+                continue
+            ours, numpys = partial(launch, row.name, arrays, numbers), numpy_call(row, arrays, numbers)
+            with np.errstate(all="ignore"):
+                seconds = compare({"minigrad": ours, "NumPy": numpys}, **(QUICK if quick else {}))
+            found.setdefault(name, []).append(Row(name, case, seconds))
+    return list(itertools.chain(*found.values()))
+
+
+def report(quick: bool = False) -> str:
+    """The tables, as Markdown."""
+    found = measure(quick)
+    tables = [table(found, ["minigrad"], ["NumPy"])] + ([] if quick else [summary(found, "minigrad", "NumPy")])
+    return "\n\n".join(["## Kernels", *tables]) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every kernel beside NumPy's best way, on one thread.")
+    parser.add_argument("--quick", action="store_true", help="the smallest case of each kernel, few rounds")
+    parser.add_argument("--target", choices=kernels.targets(), default=kernels.active())
+    arguments = parser.parse_args()
+    single_thread()
+    kernels.use(arguments.target)
+    print(surroundings(), report(arguments.quick), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

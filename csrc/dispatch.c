@@ -1,0 +1,89 @@
+/* dispatch.c: which target runs, and the one place where a call is run. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "minigrad.h"
+
+enum { PORTABLE = 1, AVX2 = 2, AVX512 = 3 };
+
+static mg_table tables[AVX512 + 1];        /* one a target: a call that runs keeps its own while mg_use moves on */
+static _Atomic(const mg_table *) active = &tables[0];
+
+/* __builtin_cpu_supports asks the processor and, by XGETBV, the operating system. */
+int mg_targets(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    __builtin_cpu_init();
+#if defined(MINIGRAD_EMULATE_AVX512)
+    return AVX512;
+#endif
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return PORTABLE;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw")) return AVX2;
+    if (!__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) return AVX2;
+    return AVX512;
+#else
+    return PORTABLE;
+#endif
+}
+
+/* Fallback first, then overwrite upward. */
+int mg_use(int target) {
+    if (target < PORTABLE || target > mg_targets()) return 0;
+    mg_table *table = &tables[target];
+    if (!table->run[MG_copy]) {
+        mg_fill_portable(table);
+#if defined(__x86_64__) && defined(__GNUC__)
+        if (target >= AVX2) mg_fill_avx2(table);
+        if (target >= AVX512) mg_fill_avx512(table);
+#endif
+    }
+    atomic_store(&active, table);
+    return 1;
+}
+
+int mg_has(int kernel) { return atomic_load(&active)->run[kernel] != NULL; }
+
+/* Each thread keeps one scratch buffer, grown to the largest call it has made. */
+typedef struct {
+    int64_t bytes;
+    void *memory;
+} buffer;
+
+static pthread_key_t buffer_key;
+static pthread_once_t buffer_once = PTHREAD_ONCE_INIT;
+
+static void buffer_free(void *p) {
+    free(((buffer *)p)->memory);
+    free(p);
+}
+static void buffer_setup(void) { pthread_key_create(&buffer_key, buffer_free); }
+
+static void *scratch(int64_t bytes) {
+    pthread_once(&buffer_once, buffer_setup);
+    buffer *b = pthread_getspecific(buffer_key);
+    if (!b) {
+        b = calloc(1, sizeof *b);
+        if (!b) return NULL;
+        pthread_setspecific(buffer_key, b);
+    }
+    if (b->bytes < bytes) {
+        free(b->memory);
+        bytes = (bytes + 63) / 64 * 64;
+        b->memory = aligned_alloc(64, (size_t)bytes);
+        b->bytes = b->memory ? bytes : 0;
+    }
+    return b->memory;
+}
+
+int mg_run(mg_call *call) {
+    const mg_table *table = atomic_load_explicit(&active, memory_order_acquire);
+    if (!table->run[call->kernel]) return MG_NO_KERNEL;
+    call->parts = mg_parts(call->work);
+    call->scratch = NULL;
+    if (table->scratch[call->kernel]) {
+        const int64_t bytes = table->scratch[call->kernel](call);
+        if (bytes > 0 && !(call->scratch = scratch(bytes))) return MG_NO_MEMORY;
+    }
+    return table->run[call->kernel](call);
+}

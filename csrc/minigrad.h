@@ -1,0 +1,108 @@
+/* minigrad.h: what every C file shares: the call record, the table, the pool.
+ *
+ * A kernel is `int kernel(const mg_call *call)`.  It never allocates, never
+ * calls Python, reads everything from the call and returns a status.  One
+ * record describes a whole call, so the same object can be launched, recorded,
+ * printed, profiled and replayed.
+ */
+#ifndef MINIGRAD_H
+#define MINIGRAD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    MG_MAX_ARRAYS = 4,  /* array arguments of one call (an update passes tables) */
+    MG_MAX_AXES = 4,    /* axes of an elementwise call or a reduction, after merging */
+    MG_MAX_SCALARS = 8,
+    MG_MAX_THREADS = 64,
+};
+
+typedef enum {
+    MG_OK = 0,
+    MG_BAD_LABEL = 1,  /* a class label lies outside [0, classes) */
+    MG_NO_MEMORY = 2,  /* no scratch could be had */
+    MG_NO_KERNEL = 3,  /* the row has no C kernel on this target */
+} mg_status;
+
+/* A scalar is written into the call, or read from a cell when the kernel runs,
+ * so that a recorded call stays valid while a learning rate or a counter moves. */
+typedef enum { MG_IMMEDIATE, MG_CELL_F64, MG_CELL_I64, MG_CELL_U64 } mg_kind;
+
+typedef struct {
+    mg_kind kind;
+    union {
+        double number;
+        void *cell;
+    };
+} mg_scalar;
+
+typedef struct mg_call {
+    int kernel;  /* row of kernels.def */
+    int arrays;
+    /* Destinations first, then inputs.  An update passes one table of pointers
+     * (array[0], grouped by tensor) and one table of sizes (array[1]). */
+    void *array[MG_MAX_ARRAYS];
+    int64_t itemsize[MG_MAX_ARRAYS]; /* bytes */
+    int64_t size[MG_MAX_AXES];
+    int64_t stride[MG_MAX_ARRAYS][MG_MAX_AXES]; /* in elements; 0 repeats the element */
+    mg_scalar scalar[MG_MAX_SCALARS];
+    int64_t work; /* about how many multiply-adds or elements: decides on threads */
+    int parts;    /* into how many parts the work is cut, and its scratch: mg_run sets both, once */
+    void *scratch;
+} mg_call;
+
+static inline double mg_number(const mg_call *call, int i) {
+    const mg_scalar *s = &call->scalar[i];
+    switch (s->kind) {
+    case MG_CELL_F64: return *(const double *)s->cell;
+    case MG_CELL_I64: return (double)*(const int64_t *)s->cell;
+    case MG_CELL_U64: return (double)*(const uint64_t *)s->cell;
+    default: return s->number;
+    }
+}
+
+/* Keys and counters use all 64 bits, which a double cannot hold: they come as cells. */
+static inline uint64_t mg_bits(const mg_call *call, int i) {
+    const mg_scalar *s = &call->scalar[i];
+    return s->kind == MG_CELL_U64 ? *(const uint64_t *)s->cell : (uint64_t)mg_number(call, i);
+}
+
+/* The table: one row a kernel, the same order in C and in Python. */
+enum {
+#define KERNEL(name, ...) MG_##name,
+#include "../minigrad/kernels/kernels.def"
+#undef KERNEL
+    MG_KERNELS
+};
+
+typedef int (*mg_kernel)(const mg_call *call);
+typedef int64_t (*mg_scratch_bytes)(const mg_call *call);
+
+typedef struct {
+    mg_kernel run[MG_KERNELS];             /* NULL: no C kernel in this target */
+    mg_scratch_bytes scratch[MG_KERNELS];  /* NULL: needs none */
+} mg_table;
+
+void mg_fill_portable(mg_table *table);
+void mg_fill_avx2(mg_table *table);
+void mg_fill_avx512(mg_table *table);
+
+/* dispatch.c */
+int mg_targets(void); /* targets this processor and this build can run: portable is 1, avx2 2, avx512 3 */
+int mg_use(int target);
+int mg_has(int kernel);
+int mg_run(mg_call *call);
+
+/* threads.c: one static split over independent outputs. */
+typedef void (*mg_body)(const void *context, int64_t begin, int64_t end, int part);
+int mg_num_threads(void);
+void mg_set_num_threads(int threads);
+int mg_parts(int64_t work);
+void mg_parallel(int64_t units, int parts, mg_body body, const void *context);
+
+/* walk.c: the outer loops of elementwise calls, shared by all targets. */
+typedef void (*mg_row)(void *const *p, const int64_t *stride, int64_t n, const double *scalar);
+int mg_elementwise(const mg_call *call, mg_row row);
+
+#endif

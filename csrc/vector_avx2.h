@@ -1,0 +1,16 @@
+/* vector_avx2.h: eight lanes, for processors with AVX2 and FMA (Haswell 2013, Zen 2017 and later). */
+#define LANES 8
+#include "vector.h"
+
+INLINE __m256i vfirst(int64_t n) { return (__m256i)(vlane() < vsplat_int((int32_t)n)); }
+INLINE vf vload_n(const float *p, int64_t n) { return _mm256_maskload_ps(p, vfirst(n)); }
+INLINE void vstore_n(float *p, vf a, int64_t n) { _mm256_maskstore_ps(p, vfirst(n), a); }
+INLINE vf vselect(vi m, vf a, vf b) { return _mm256_blendv_ps(b, a, (vf)m); }
+INLINE vf vfma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
+INLINE vf vmax(vf a, vf b) { return _mm256_max_ps(a, b); }
+INLINE vf vsqrt(vf a) { return _mm256_sqrt_ps(a); }
+INLINE uint32_t vbits(vi m) { return (uint32_t)_mm256_movemask_ps((vf)m); }
+INLINE vu vmul_low(vu a, vu b) { return (vu)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+
+enum { TILE_ROWS = 6, TILE_VECTORS = 2, BLOCK_M = 144, BLOCK_K = 256, BLOCK_N = 1024, DIRECT_M = 96 };

@@ -1,0 +1,16 @@
+/* vector_avx512.h: sixteen lanes with mask registers (Skylake-X 2017, Zen 4 2022 and later). */
+#define LANES 16
+#include "vector.h"
+
+INLINE __mmask16 vfirst(int64_t n) { return (__mmask16)((1u << n) - 1u); }
+INLINE vf vload_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(vfirst(n), p); }
+INLINE void vstore_n(float *p, vf a, int64_t n) { _mm512_mask_storeu_ps(p, vfirst(n), a); }
+INLINE uint32_t vbits(vi m) { return _mm512_movepi32_mask((__m512i)m); }
+INLINE vf vselect(vi m, vf a, vf b) { return _mm512_mask_blend_ps((__mmask16)vbits(m), b, a); }
+INLINE vf vfma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
+INLINE vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
+INLINE vf vsqrt(vf a) { return _mm512_sqrt_ps(a); }
+INLINE vu vmul_low(vu a, vu b) { return (vu)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+
+enum { TILE_ROWS = 8, TILE_VECTORS = 3, BLOCK_M = 256, BLOCK_K = 512, BLOCK_N = 1536, DIRECT_M = 264 };

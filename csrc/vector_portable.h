@@ -1,0 +1,27 @@
+/* vector_portable.h: four lanes of plain C with the compiler's vector extension; any processor. */
+#define LANES 4
+#include "vector.h"
+
+INLINE vf vload_n(const float *p, int64_t n) {
+    vf a = {0};
+    memcpy(&a, p, (size_t)n * sizeof *p);
+    return a;
+}
+INLINE void vstore_n(float *p, vf a, int64_t n) { memcpy(p, &a, (size_t)n * sizeof *p); }
+INLINE vf vselect(vi m, vf a, vf b) { return (vf)(((vi)a & m) | ((vi)b & ~m)); }
+INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
+INLINE vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
+INLINE vf vsqrt(vf a) {
+    for (int i = 0; i < LANES; i++) a[i] = __builtin_sqrtf(a[i]);
+    return a;
+}
+INLINE uint32_t vbits(vi m) {
+    uint32_t bits = 0;
+    for (int i = 0; i < LANES; i++) bits |= ((uint32_t)m[i] >> 31) << i;
+    return bits;
+}
+/* Products of the low 32 bits of each 64-bit lane. */
+INLINE vu vmul_low(vu a, vu b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+
+enum { TILE_ROWS = 4, TILE_VECTORS = 2, BLOCK_M = 128, BLOCK_K = 256, BLOCK_N = 512, DIRECT_M = 32 };

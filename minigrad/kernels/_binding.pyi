@@ -1,0 +1,26 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .table import Kernel
+
+Array = NDArray[Any]
+
+class Row:
+    def __init__(self, kernel: Kernel) -> None: ...
+
+class Call:
+    kernel: str
+    arrays: tuple[Array, ...]
+    scalars: tuple[Any, ...]
+    native: bool
+    ready: bool
+    work: int
+    def __init__(self, row: Row, arrays: tuple[Array, ...], scalars: tuple[Any, ...] = ()) -> None: ...
+    def run(self) -> None: ...
+
+def quick(row: Row, operands: tuple[Any, ...], scalars: tuple[Any, ...] = ()) -> Array | None: ...
+def targets() -> int: ...
+def use(target: int) -> None: ...
+def num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...

@@ -1,0 +1,623 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, nonecheck=True, initializedcheck=False
+"""The C kernels as Python sees them: a call record filled from NumPy arrays, and the knobs of dispatch.
+
+Arrays arrive as objects and are read through their raw pointers; a typed
+memoryview argument would cost more than most calls.  Everything is checked
+here, before C sees it: a call that is built can run.
+"""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+import numpy as np
+
+from . import reference
+
+cnp.import_array()
+
+cdef extern from "minigrad.h" nogil:
+    enum: MG_MAX_ARRAYS
+    enum: MG_MAX_AXES
+    enum: MG_MAX_SCALARS
+    enum: MG_OK
+    enum: MG_BAD_LABEL
+    enum: MG_NO_MEMORY
+    ctypedef enum mg_kind:
+        MG_IMMEDIATE
+        MG_CELL_F64
+        MG_CELL_I64
+        MG_CELL_U64
+    ctypedef struct mg_scalar:
+        mg_kind kind
+        double number
+        void *cell
+    ctypedef struct mg_call:
+        int kernel
+        int arrays
+        void *array[4]
+        int64_t itemsize[4]
+        int64_t size[4]
+        int64_t stride[4][4]
+        mg_scalar scalar[8]
+        int64_t work
+        void *scratch
+    int mg_targets()
+    int mg_use(int target)
+    int mg_has(int kernel)
+    int mg_run(mg_call *call)
+    int mg_parts(int64_t work)
+    int mg_num_threads()
+    void mg_set_num_threads(int n)
+
+ctypedef cnp.ndarray Array
+
+cdef enum:
+    MAX_DIMS = 64
+
+cdef int MATMUL_K = 7
+cdef bint use_reference = False
+
+cdef enum:
+    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, UPDATE
+
+cdef dict FAMILIES = {"ELEMENTWISE": ELEMENTWISE, "REDUCE": REDUCE, "MATMUL": MATMUL,
+                      "ROWS": ROWS, "FLAT": FLAT, "UPDATE": UPDATE}
+# Which arrays of a row kernel are (rows, columns); the others are (rows,).
+cdef dict MATRICES = {"logsumexp": (1,), "cross_entropy": (1,), "cross_entropy_grad": (0, 2)}
+
+
+def targets():
+    """How many C targets can run here: 1 portable, 2 also avx2, 3 also avx512."""
+    return mg_targets()
+
+
+def use(int target):
+    """Choose a C target by number, or 0 for the reference."""
+    global use_reference
+    if target != 0 and not mg_use(target):
+        raise ValueError(f"target {target} cannot run here")
+    use_reference = target == 0
+
+
+def num_threads():
+    return mg_num_threads()
+
+
+def set_num_threads(int n):
+    mg_set_num_threads(n)
+
+
+cdef class Row:
+    """A row of the table as the binding needs it: plain C fields."""
+
+    cdef readonly str name
+    cdef int index, family, outputs, arrays, scalars
+    cdef bytes letters
+
+    def __init__(self, kernel):
+        self.name = kernel.name
+        self.index = kernel.index
+        self.family = FAMILIES[kernel.family]
+        self.outputs = len(kernel.outputs)
+        self.arrays = len(kernel.arrays)
+        self.scalars = len(kernel.scalars)
+        self.letters = kernel.dtypes.encode()
+
+
+cdef inline bint fits(Array a, char letter) noexcept:
+    cdef int number = cnp.PyArray_TYPE(a)
+    if letter == b"f":
+        return number == cnp.NPY_FLOAT32
+    if letter == b"b":
+        return number == cnp.NPY_BOOL or number == cnp.NPY_UINT8
+    if letter == b"i":
+        return number == cnp.NPY_INT64
+    return number == cnp.NPY_UINT32
+
+
+cdef class Call:
+    """One kernel call: launched, observed, recorded and printed as the same object.
+
+    ``native`` tells whether C runs it; ``ready`` is False when an array lies in
+    memory in a way that C does not take, so that ``launch`` must copy it first.
+    """
+
+    cdef mg_call c
+    cdef Row row
+    cdef readonly tuple arrays
+    cdef readonly tuple scalars
+    cdef readonly bint native
+    cdef readonly bint ready
+    cdef object tables  # keeps the pointer table of an update alive
+    cdef float constant[4]  # scalar operands of a quick call
+
+    def __init__(self, Row row not None, tuple arrays not None, tuple scalars not None=()):
+        self.row, self.arrays, self.scalars = row, arrays, scalars
+        self.check()
+        self.c.kernel = row.index
+        self.fill_scalars()
+        cdef int family = row.family
+        if family == ELEMENTWISE:
+            self.ready = self.fill_elementwise()
+        elif family == REDUCE:
+            self.ready = self.fill_reduce()
+        elif family == MATMUL:
+            self.ready = self.fill_matmul()
+        elif family == ROWS:
+            self.ready = self.fill_rows()
+        elif family == FLAT:
+            self.ready = self.fill_flat()
+        else:
+            self.ready = self.fill_update()
+        if not self.ready and row.name == "copy":  # the copy that would make it ready
+            self.native = False
+        self.ready |= not self.native  # NumPy takes any layout; the shapes are checked all the same
+
+    @property
+    def kernel(self):
+        """The kernel's name."""
+        return self.row.name
+
+    @property
+    def work(self):
+        """About how many multiply-adds or elements."""
+        return self.c.work
+
+    def __repr__(self):
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
+        numbers = "".join(f", {s}" if not isinstance(s, np.ndarray) else f", cell {s}" for s in self.scalars)
+        return f"{self.row.name}({shapes}{numbers}){'' if self.native else '  # reference'}"
+
+    cdef check(self):
+        """Numbers of arguments, ndarrays, writable destinations; then C or the reference, by dtype."""
+        cdef Row row = self.row
+        cdef Py_ssize_t i, n = len(self.arrays)
+        cdef Array a
+        if n == 0 or (n % row.arrays if row.family == UPDATE else n != row.arrays):
+            raise TypeError(f"{row.name} takes {row.arrays} arrays, got {n}")
+        if len(self.scalars) != row.scalars:
+            raise TypeError(f"{row.name} takes {row.scalars} scalars, got {len(self.scalars)}")
+        cdef int floats = 0, single = 0, matching = 0
+        for i in range(n):
+            if not isinstance(self.arrays[i], cnp.ndarray):
+                raise TypeError(f"{row.name} takes ndarrays, got {type(self.arrays[i]).__name__}")
+            a = self.arrays[i]
+            if i % row.arrays < row.outputs and not cnp.PyArray_ISWRITEABLE(a):
+                raise ValueError(f"{row.name} cannot write into a read-only array")
+            if row.letters:
+                if row.letters[i % row.arrays] == b"f":
+                    floats += 1
+                    single += cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32
+                matching += fits(a, row.letters[i % row.arrays])
+        if row.letters and floats and 0 < single < floats and row.name != "copy":
+            raise TypeError(f"{row.name} takes one floating dtype, got {[str(a.dtype) for a in self.arrays]}")
+        self.native = not use_reference and row.letters and matching == n and mg_has(row.index)
+
+    cdef fill_scalars(self):
+        cdef int i
+        cdef Array cell
+        for i in range(self.row.scalars):
+            scalar = self.scalars[i]
+            if isinstance(scalar, cnp.ndarray):
+                cell = scalar
+                if cnp.PyArray_TYPE(cell) == cnp.NPY_FLOAT64:
+                    self.c.scalar[i].kind = MG_CELL_F64
+                elif cnp.PyArray_TYPE(cell) == cnp.NPY_INT64:
+                    self.c.scalar[i].kind = MG_CELL_I64
+                elif cnp.PyArray_TYPE(cell) == cnp.NPY_UINT64:
+                    self.c.scalar[i].kind = MG_CELL_U64
+                else:
+                    raise TypeError(f"a cell is float64, int64 or uint64, got {cell.dtype}")
+                if cnp.PyArray_SIZE(cell) != 1 or not cnp.PyArray_ISBEHAVED(cell):
+                    raise ValueError("a cell is one aligned, writable element")
+                self.c.scalar[i].cell = cnp.PyArray_DATA(cell)
+            else:
+                self.c.scalar[i].number = scalar
+
+    cdef bint point(self, int slot, Array a) except -1:
+        """Address and item size; False where C cannot read it in place."""
+        self.c.array[slot] = cnp.PyArray_DATA(a)
+        self.c.itemsize[slot] = cnp.PyArray_ITEMSIZE(a)
+        self.c.arrays = slot + 1
+        return cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a)
+
+    cdef mismatch(self):
+        shapes = ", ".join(f"{name} {tuple(a.shape)}" for name, a in zip(self.names(), self.arrays))
+        return ValueError(f"{self.row.name}: shapes do not fit: {shapes}")
+
+    def names(self):
+        from .table import KERNELS
+        return KERNELS[self.row.name].arrays
+
+    cdef bint broadcast_strides(self, Array a, Array like, int64_t *strides, int trailing) except -1:
+        """Element strides of ``a`` broadcast to ``like``, all but the last ``trailing`` axes."""
+        cdef int ndim = cnp.PyArray_NDIM(like) - trailing, lead = ndim - (cnp.PyArray_NDIM(a) - trailing), axis
+        cdef int64_t item = cnp.PyArray_ITEMSIZE(a), stride
+        if lead < 0:
+            raise self.mismatch()
+        for axis in range(ndim):
+            if axis < lead or cnp.PyArray_DIM(a, axis - lead) == 1 and cnp.PyArray_DIM(like, axis) != 1:
+                strides[axis] = 0
+                continue
+            if cnp.PyArray_DIM(a, axis - lead) != cnp.PyArray_DIM(like, axis):
+                raise self.mismatch()
+            stride = cnp.PyArray_STRIDE(a, axis - lead)
+            if stride % item:
+                return False
+            strides[axis] = stride // item
+        return True
+
+    cdef int merge(self, int ndim, Array sizes, int64_t (*strides)[MAX_DIMS], int key, int first, int axes) except -1:
+        """Sort the axes by array ``key``'s strides, merge neighbours that run on in
+        every array, and write them right-aligned at ``first .. first + axes``.
+        Returns whether they fit."""
+        cdef int order[MAX_DIMS]
+        cdef int64_t size[MAX_DIMS]
+        cdef int count = 0, axis, i, j, a, arrays = self.c.arrays, kept, moved
+        cdef bint runs_on
+        for axis in range(ndim):
+            if cnp.PyArray_DIM(sizes, axis) == 1:
+                continue
+            i = count
+            while i > 0 and abs(strides[key][order[i - 1]]) < abs(strides[key][axis]):
+                order[i] = order[i - 1]
+                i -= 1
+            order[i] = axis
+            count += 1
+        for i in range(count):
+            size[i] = cnp.PyArray_DIM(sizes, order[i])
+        kept = 0  # merged axes so far: order[kept - 1] holds the innermost axis of the last one
+        for i in range(count):
+            moved = order[i]
+            runs_on = kept > 0
+            if runs_on:
+                for a in range(arrays):
+                    if strides[a][order[kept - 1]] != strides[a][moved] * size[i]:
+                        runs_on = False
+            if runs_on:
+                size[kept - 1] *= size[i]
+            else:
+                size[kept] = size[i]
+                kept += 1
+            order[kept - 1] = moved
+        if kept > axes:
+            return 0
+        for i in range(axes):
+            self.c.size[first + i] = 1
+            for a in range(arrays):
+                self.c.stride[a][first + i] = 0
+        for i in range(kept):
+            j = first + axes - kept + i
+            self.c.size[j] = size[i]
+            for a in range(arrays):
+                self.c.stride[a][j] = strides[a][order[i]]
+        return 1
+
+    cdef bint fill_elementwise(self) except -1:
+        cdef int64_t strides[4][MAX_DIMS]
+        cdef Array out = self.arrays[0], a
+        cdef int slot, ndim = cnp.PyArray_NDIM(out)
+        cdef bint ready = True
+        for slot in range(self.row.arrays):
+            a = self.arrays[slot]
+            ready &= self.point(slot, a)
+            ready &= self.broadcast_strides(a, out, strides[slot], 0)
+        self.c.work = cnp.PyArray_SIZE(out)
+        if self.c.work == 0:
+            return True
+        if not ready or not self.merge(ndim, out, strides, 0, 0, MG_MAX_AXES):
+            return False
+        if not self.inner_runs():
+            return False
+        for slot in range(1, self.row.arrays):
+            if self.entangled(slot):
+                return False
+        return True
+
+    cdef bint entangled(self, int slot) noexcept:
+        """Whether input ``slot`` lies in the output's memory, but not element on element."""
+        cdef char *first[2]
+        cdef char *last[2]
+        cdef int64_t step
+        cdef int side, axis, at
+        cdef bint same = self.c.array[slot] == self.c.array[0]
+        for side in range(2):
+            at = slot if side else 0
+            first[side] = last[side] = <char *>self.c.array[at]
+            for axis in range(MG_MAX_AXES):
+                step = (self.c.size[axis] - 1) * self.c.stride[at][axis] * self.c.itemsize[at]
+                if step < 0:
+                    first[side] += step
+                else:
+                    last[side] += step
+                same &= self.c.stride[at][axis] == self.c.stride[0][axis]
+        return not same and first[0] < last[1] + self.c.itemsize[slot] and first[1] < last[0] + self.c.itemsize[0]
+
+    cdef bint inner_runs(self):
+        """Whether the innermost axis of an elementwise call is contiguous or, for an input, broadcast."""
+        cdef int slot
+        if self.c.size[3] == 1:
+            return True
+        for slot in range(self.row.arrays):
+            if self.c.stride[slot][3] != 1 and (slot == 0 or self.c.stride[slot][3] != 0):
+                return False
+        return True
+
+    cdef point_constant(self, int slot):
+        self.c.array[slot] = &self.constant[slot]
+        self.c.itemsize[slot] = sizeof(float)
+        self.c.arrays = slot + 1
+
+    cdef bint fill_reduce(self) except -1:
+        cdef int64_t strides[4][MAX_DIMS]
+        cdef Array out = self.arrays[0], x = self.arrays[1]
+        cdef int axis, ndim = cnp.PyArray_NDIM(x)
+        if cnp.PyArray_NDIM(out) != ndim:
+            raise self.mismatch()
+        cdef bint ready = self.point(0, out)
+        ready &= self.point(1, x)
+        self.c.work = cnp.PyArray_SIZE(x)
+        ready &= self.broadcast_strides(out, x, strides[0], 0)
+        ready &= self.broadcast_strides(x, x, strides[1], 0)
+        if self.c.work == 0:  # what an empty reduction gives is NumPy's to say
+            self.native = False
+            return True
+        if not ready or not self.merge(ndim, x, strides, 1, 0, MG_MAX_AXES):
+            return False
+        return self.c.size[3] == 1 or self.c.stride[1][3] == 1
+
+    cdef bint fill_matmul(self) except -1:
+        cdef int64_t strides[4][MAX_DIMS]
+        cdef bint linear = self.row.arrays == 4, ready = True
+        cdef Array out = self.arrays[0], a = self.arrays[1], b = self.arrays[2], array, bias
+        cdef int slot, side, ndim = cnp.PyArray_NDIM(out)
+        cdef int64_t m, n, k, item = 4, stride
+        if ndim < 2 or cnp.PyArray_NDIM(a) < 2 or cnp.PyArray_NDIM(b) < 2 or (linear and ndim != 2):
+            raise self.mismatch()
+        m, n = cnp.PyArray_DIM(out, ndim - 2), cnp.PyArray_DIM(out, ndim - 1)
+        k = cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - 1)
+        cdef int64_t[6] expected = [m, n, m, k, n if linear else k, k if linear else n]
+        cdef int64_t wanted
+        for slot in range(3):
+            array = self.arrays[slot]
+            ready &= self.point(slot, array)
+            ready &= self.broadcast_strides(array, out, strides[slot], 2)
+            for side in range(2):
+                wanted = expected[2 * slot + side]
+                if cnp.PyArray_DIM(array, cnp.PyArray_NDIM(array) - 2 + side) != wanted:
+                    raise self.mismatch()
+                stride = cnp.PyArray_STRIDE(array, cnp.PyArray_NDIM(array) - 2 + side)
+                ready &= stride % item == 0
+                # The stride of an axis of length 1 means nothing; 1 suits every path.
+                self.c.stride[slot][2 + side] = stride // item if wanted != 1 else 1
+        self.c.work = cnp.PyArray_SIZE(out) * k
+        if self.c.work == 0:  # no output, or a sum of nothing
+            self.native = False
+        if not ready or not self.merge(ndim - 2, out, strides, 0, 0, 2):
+            return False
+        self.c.size[2], self.c.size[3] = m, n
+        self.c.scalar[MATMUL_K].number = k
+        if linear:
+            bias = self.arrays[3]
+            if cnp.PyArray_NDIM(bias) != 1 or cnp.PyArray_DIM(bias, 0) != n:
+                raise self.mismatch()
+            if not self.point(3, bias) or (n > 1 and cnp.PyArray_STRIDE(bias, 0) != item):
+                return False
+        return self.c.stride[0][3] == 1 or (not linear and self.c.stride[0][2] == 1)
+
+    cdef bint fill_rows(self) except -1:
+        cdef Array a, wide = None
+        cdef int slot
+        cdef bint ready = True
+        for slot in range(self.row.arrays):
+            a = self.arrays[slot]
+            if wide is None and cnp.PyArray_NDIM(a) == 2:
+                wide = a
+        if wide is None or cnp.PyArray_DIM(wide, 1) == 0:
+            raise self.mismatch()
+        self.c.size[2], self.c.size[3] = cnp.PyArray_DIM(wide, 0), cnp.PyArray_DIM(wide, 1)
+        matrices = MATRICES.get(self.row.name, range(self.row.arrays))
+        for slot in range(self.row.arrays):
+            a = self.arrays[slot]
+            if cnp.PyArray_NDIM(a) != (2 if slot in matrices else 1) or cnp.PyArray_DIM(a, 0) != self.c.size[2]:
+                raise self.mismatch()
+            if slot in matrices and cnp.PyArray_DIM(a, 1) != self.c.size[3]:
+                raise self.mismatch()
+            ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
+        self.c.work = 4 * cnp.PyArray_SIZE(wide)
+        return ready
+
+    cdef bint fill_flat(self) except -1:
+        cdef Array a
+        cdef int slot
+        cdef bint ready = True
+        cdef tuple counts
+        cdef int64_t n
+        if self.row.name == "philox":
+            a = self.arrays[0]
+            n = cnp.PyArray_SIZE(a) // 4
+            counts = (4 * n, 4 * n, 2 * n)
+        elif self.row.name == "dropout":
+            a = self.arrays[0]
+            n = cnp.PyArray_SIZE(a)
+            counts = (n, (n + 7) // 8, n)
+        else:
+            a = self.arrays[0]
+            n = cnp.PyArray_SIZE(a)
+            counts = (n, n, (n + 7) // 8)
+        for slot in range(self.row.arrays):
+            a = self.arrays[slot]
+            if cnp.PyArray_SIZE(a) != counts[slot]:
+                raise self.mismatch()
+            ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
+        if self.row.name == "dropout":
+            for slot in range(1, 3):
+                if not self.whole(slot):
+                    raise TypeError(f"dropout: {('key', 'counter')[slot - 1]} is a uint64 cell or a whole number "
+                                    f"below 2**53, got {self.scalars[slot]!r}")
+        self.c.size[3] = n
+        self.c.work = 2 * n
+        return ready
+
+    cdef bint whole(self, int i) except -1:
+        """Whether C reads scalar ``i`` as the uint64 that it is."""
+        if self.c.scalar[i].kind != MG_IMMEDIATE:
+            return self.c.scalar[i].kind == MG_CELL_U64
+        return 0 <= self.scalars[i] < 2**53 and int(self.scalars[i]) == self.scalars[i]
+
+    cdef bint fill_update(self) except -1:
+        """Arrays of one tensor share shape and strides and fill their memory, in any axis order."""
+        cdef int group = self.row.arrays, slot
+        cdef Py_ssize_t t, tensors = len(self.arrays) // group
+        cdef Array a, first
+        cdef Array pointers = np.empty(len(self.arrays), np.intp), sizes = np.empty(tensors, np.int64)
+        cdef void **pointer = <void **>cnp.PyArray_DATA(pointers)
+        cdef int64_t *size = <int64_t *>cnp.PyArray_DATA(sizes)
+        for t in range(tensors):
+            first = self.arrays[t * group]
+            size[t] = cnp.PyArray_SIZE(first)
+            self.c.work += 4 * size[t]
+            for slot in range(group):
+                a = self.arrays[t * group + slot]
+                if not same_layout(a, first):
+                    raise ValueError(
+                        f"{self.row.name}: the arrays of a tensor need one shape and one dense, native memory order, got "
+                        f"{describe(a)} beside {describe(first)}")
+                pointer[t * group + slot] = cnp.PyArray_DATA(a)
+        self.tables = (pointers, sizes)
+        self.c.array[0], self.c.array[1] = cnp.PyArray_DATA(pointers), cnp.PyArray_DATA(sizes)
+        self.c.arrays = 2
+        self.c.size[0] = tensors
+        return True
+
+    cpdef run(self):
+        """Run the kernel.  The interpreter lock is released where the work is worth a thread."""
+        cdef int status
+        if not self.native:
+            reference.run(self.row.name, "UPDATE" if self.row.family == UPDATE else "", self.row.arrays,
+                          self.arrays, self.scalars)
+            return
+        if self.c.work == 0:
+            return
+        if mg_parts(self.c.work) > 1:
+            with nogil:
+                status = mg_run(&self.c)
+        else:
+            status = mg_run(&self.c)
+        if status == MG_BAD_LABEL:
+            raise IndexError(reference.bad_label(self.arrays[self.row.arrays - 1], self.c.size[3]))
+        if status == MG_NO_MEMORY:
+            raise MemoryError(f"{self.row.name}: no memory for scratch")
+        if status != MG_OK:
+            raise RuntimeError(f"{self.row.name}: kernel status {status}")
+
+
+def quick(Row row not None, tuple operands not None, tuple scalars not None=()):
+    """The result of an elementwise kernel on float32 arrays and numbers, or None where ``launch.py`` has to
+    prepare them: the same call as ``launch`` makes, without building what nobody observes."""
+    if use_reference or not row.letters or not mg_has(row.index):
+        return None
+    cdef Call call = Call.__new__(Call)
+    cdef Array a, b, like = None, out
+    cdef int slot, axis, ndim = 0, count = row.arrays
+    cdef bint same = True
+    for slot in range(1, count):
+        x = operands[slot - 1]
+        if isinstance(x, cnp.ndarray):
+            a = x
+            if not fits(a, row.letters[slot]) or not cnp.PyArray_ISALIGNED(a) or not cnp.PyArray_ISNOTSWAPPED(a):
+                return None
+            if row.letters[slot] == b"f" and (like is None or cnp.PyArray_NDIM(a) > cnp.PyArray_NDIM(like)):
+                like = a
+        elif row.letters[slot] == b"f" and (type(x) is float or type(x) is int):
+            call.constant[slot] = x
+        else:
+            return None
+    if like is None:
+        return None
+    cdef cnp.npy_intp shape[MAX_DIMS]
+    ndim = cnp.PyArray_NDIM(like)
+    for axis in range(ndim):
+        shape[axis] = cnp.PyArray_DIM(like, axis)
+    for slot in range(1, count):
+        if isinstance(operands[slot - 1], cnp.ndarray):
+            b = operands[slot - 1]
+            if cnp.PyArray_NDIM(b) > ndim:
+                return None
+            same &= cnp.PyArray_NDIM(b) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(b)
+            for axis in range(cnp.PyArray_NDIM(b)):
+                extent = cnp.PyArray_DIM(b, axis)
+                if extent != shape[axis + ndim - cnp.PyArray_NDIM(b)]:
+                    same = False
+                    if shape[axis + ndim - cnp.PyArray_NDIM(b)] == 1:
+                        shape[axis + ndim - cnp.PyArray_NDIM(b)] = extent
+                    elif extent != 1:
+                        return None
+    call.row = row
+    call.scalars = scalars
+    call.native = call.ready = True
+    memset(&call.c, 0, sizeof(mg_call))
+    call.c.kernel = row.index
+    call.fill_scalars()
+    cdef int64_t strides[4][MAX_DIMS]
+    out = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, not same and cnp.PyArray_IS_F_CONTIGUOUS(like))
+    call.c.work = cnp.PyArray_SIZE(out)
+    if call.c.work == 0:
+        return out
+    call.point(0, out)
+    if same:  # one run of memory for every array
+        for slot in range(1, count):
+            if isinstance(operands[slot - 1], cnp.ndarray):
+                call.point(slot, operands[slot - 1])
+                call.c.stride[slot][3] = 1
+            else:
+                call.point_constant(slot)
+        call.c.stride[0][3] = 1
+        call.c.size[0] = call.c.size[1] = call.c.size[2] = 1
+        call.c.size[3] = call.c.work
+    else:
+        call.broadcast_strides(out, out, strides[0], 0)
+        for slot in range(1, count):
+            if isinstance(operands[slot - 1], cnp.ndarray):
+                call.point(slot, operands[slot - 1])
+                if not call.broadcast_strides(operands[slot - 1], out, strides[slot], 0):
+                    return None
+            else:
+                call.point_constant(slot)
+                memset(strides[slot], 0, sizeof(strides[slot]))
+        if not call.merge(ndim, out, strides, 0, 0, MG_MAX_AXES) or not call.inner_runs():
+            return None
+    call.run()
+    return out
+
+
+def describe(array):
+    return f"shape {array.shape} with strides {array.strides}"
+
+
+cdef bint same_layout(Array a, Array b) noexcept:
+    cdef int axis, ndim = cnp.PyArray_NDIM(a)
+    if ndim != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    if cnp.PyArray_SIZE(a) == 0:
+        return True
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a) and dense(a)
+
+
+cdef bint dense(Array a) noexcept:
+    """Whether the elements fill their memory without gaps, in whatever order of axes."""
+    cdef int64_t span = cnp.PyArray_ITEMSIZE(a)
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) > 1:
+            if cnp.PyArray_STRIDE(a, axis) <= 0:
+                return False
+            span += (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
+    return span == cnp.PyArray_SIZE(a) * cnp.PyArray_ITEMSIZE(a)

@@ -1,0 +1,416 @@
+"""The door: every kernel call of the library passes ``launch``.
+
+The helpers below it check shapes and dtypes, allocate the destination and
+launch one call.  They take and give ndarrays; Tensors live a floor above.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import reference
+from .table import KERNELS, Kernel
+
+try:
+    from . import _binding
+except ImportError:  # built without a compiler: the reference serves every call
+    _binding = None  # type: ignore[assignment]
+
+Array = NDArray[Any]
+Scalar = float | Array
+
+
+class ReferenceCall:
+    """A call that NumPy runs: the twin of the compiled ``Call`` where there is no extension."""
+
+    native = False
+    ready = True
+
+    def __init__(self, row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> None:
+        group = len(row.arrays)
+        if not arrays or (len(arrays) % group if row.family == "UPDATE" else len(arrays) != group):
+            raise TypeError(f"{row.name} takes {group} arrays, got {len(arrays)}")
+        self.kernel, self.arrays, self.scalars = row.name, arrays, scalars
+        self._row = row
+        self.work = arrays[0].size
+
+    def run(self) -> None:
+        reference.run(self.kernel, self._row.family, len(self._row.arrays), self.arrays, self.scalars)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
+        return f"{self.kernel}({shapes})  # reference"
+
+
+class PythonCall:
+    """A step that has no row in the table: a function that fills arrays, kept as a call like any other."""
+
+    native = False
+    ready = True
+    scalars = ()
+
+    def __init__(self, function: Callable[..., None], arrays: tuple[Array, ...]) -> None:
+        self.kernel, self.arrays, self._function = getattr(function, "__name__", "python"), arrays, function
+        self.work = arrays[0].size
+
+    def run(self) -> None:
+        with np.errstate(all="ignore"):
+            self._function(*self.arrays)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
+        return f"{self.kernel}({shapes})  # python"
+
+
+Call: Any = _binding.Call if _binding else ReferenceCall
+_ROWS: dict[str, Any] = {name: _binding.Row(row) if _binding else row for name, row in KERNELS.items()}
+
+_quick = _binding.quick if _binding else None
+
+
+class Slot:
+    """Room for one observer of ``what``: a recorder, a profiler, a NaN watcher, a stepper."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.observer: Callable[..., None] | None = None
+
+    @contextmanager
+    def observe(self, observer: Callable[..., None]) -> Iterator[None]:
+        """Keep ``observer`` in the slot until the block ends; raises ``RuntimeError`` if it is taken."""
+        if self.observer is not None:
+            raise RuntimeError(f"{self.what} are being observed already; end that observer first")
+        self.observer = observer
+        try:
+            yield
+        finally:
+            self.observer = None
+
+
+_slot = Slot("kernel calls")
+
+
+def observe(observer: Callable[[Any], None]) -> AbstractContextManager[None]:
+    """Hand every call to ``observer(call)``, which must ``call.run()`` it, until the block ends."""
+    return _slot.observe(observer)
+
+
+def _pass(call: Any) -> None:
+    if _slot.observer is None:
+        call.run()
+    else:
+        _slot.observer(call)
+
+
+def launch(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> None:
+    """Run kernel ``name``: destinations first, then inputs, then scalars (numbers or cells).
+
+    Float32 runs in C on the active target, other dtypes on the reference.
+    Arrays that C cannot read in place are copied first, each copy a call of its own.
+    Raises ``TypeError`` for a wrong number of arrays or mixed floating dtypes and
+    ``ValueError`` for shapes that do not fit, before anything is written.
+    """
+    call = Call(_ROWS[name], arrays, scalars)
+    if call.ready:
+        _pass(call)
+    else:
+        _launch_copied(KERNELS[name], arrays, scalars)
+
+
+def launch_python(function: Callable[..., None], *arrays: Array) -> None:
+    """Run ``function(*arrays)``, destinations first, through the same door as a kernel."""
+    _pass(PythonCall(function, arrays))
+
+
+def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:
+    """Launch on C-contiguous copies, broadcasts written out, and copy the results back."""
+    outputs = len(row.outputs)
+    shapes = [a.shape for a in arrays]
+    if row.family == "ELEMENTWISE":
+        shapes = [arrays[0].shape] * len(arrays)
+    elif row.family == "MATMUL" and row.name == "matmul":
+        shapes = [arrays[0].shape[:-2] + a.shape[-2:] for a in arrays]
+    order = _kept_first(*shapes) if row.family == "REDUCE" else None
+    settled = []
+    for i, (a, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        fresh = _empty(shape, a.dtype.newbyteorder("="), order)
+        if i >= outputs:
+            launch("copy", (fresh, a))
+        settled.append(fresh)
+    if row.family == "MATMUL":
+        settled = [_fold_batch(a) if row.name == "matmul" else a for a in settled]
+    _pass(Call(_ROWS[row.name], tuple(settled), scalars))
+    for a, fresh in zip(arrays[:outputs], settled[:outputs], strict=True):
+        launch("copy", (a, fresh.reshape(a.shape)))
+
+
+def _kept_first(out: tuple[int, ...], x: tuple[int, ...]) -> list[int]:
+    """The axes of a reduction in a memory order that merges them into two."""
+    return sorted(range(len(x)), key=lambda axis: out[axis] == 1 != x[axis])
+
+
+def _empty(shape: tuple[int, ...], dtype: DTypeLike, order: list[int] | None) -> Array:
+    if order is None:
+        return np.empty(shape, dtype)
+    return np.empty([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
+
+
+def _fold_batch(a: Array) -> Array:
+    return a.reshape(-1, *a.shape[-2:])
+
+
+# Dtypes ---------------------------------------------------------------------------
+
+_FLOAT_VALUED = frozenset(
+    ["sqrt", "reciprocal", "exp", "log", "tanh", "sigmoid", "expm1", "log1p", "sin", "cos", "divide", "mean"]
+)
+_FLOAT32 = np.dtype(np.float32)
+_INT64 = np.dtype(np.int64)
+
+
+def result_dtype(name: str, *operands: Any) -> np.dtype[Any]:
+    """The dtype in which operands meet: NumPy's, except that scalars never
+    promote and that integers and bools become float32 beside float32, beside
+    a float scalar, and in functions with fractional values."""
+    dtypes = {x.dtype for x in operands if isinstance(x, np.ndarray)}
+    scalars = [x for x in operands if not isinstance(x, np.ndarray)]
+    if not dtypes:
+        dtypes = {_FLOAT32 if isinstance(x, float | np.floating) else np.asarray(x).dtype for x in scalars}
+    floating = {d for d in dtypes if d.kind == "f"}
+    if not floating and (name in _FLOAT_VALUED or any(isinstance(x, float | np.floating) for x in scalars)):
+        return _FLOAT32
+    dtype = np.result_type(*(floating if any(d.itemsize == 4 for d in floating) else dtypes))
+    if dtype.kind == "b" and any(not isinstance(x, bool | np.bool_) for x in scalars):
+        return _INT64
+    return dtype.newbyteorder("=")
+
+
+def as_array(x: Any) -> Array:
+    """``x`` as an ndarray; a float becomes float32, as in ``minigrad.tensor``."""
+    return x if isinstance(x, np.ndarray) else np.asarray(x, _FLOAT32 if isinstance(x, float) else None)
+
+
+def as_dtype(x: Any, dtype: DTypeLike) -> Array:
+    """``x`` as an ndarray of ``dtype``, copied (by a launch) only if it is not one yet."""
+    if not isinstance(x, np.ndarray):
+        return np.asarray(x, dtype)
+    return x if x.dtype == dtype else cast(x, dtype)
+
+
+def cast(x: Array, dtype: DTypeLike) -> Array:
+    """A copy of ``x`` in another dtype."""
+    out = np.empty_like(x, dtype)
+    launch_python(reference.copy, out, x)
+    return out
+
+
+def same_float(name: str, *arrays: Array) -> np.dtype[Any]:
+    """The one dtype of a matrix product or a loss: unlike elementwise operations they never mix precisions."""
+    floating = {a.dtype for a in arrays if a.dtype.kind == "f"}
+    if len(floating) > 1 and len({d.newbyteorder("=") for d in floating}) > 1:
+        names = " and ".join(sorted(str(d) for d in floating))
+        raise TypeError(f"{name} does not mix {names}; convert one side with .astype")
+    return result_dtype(name, *arrays)
+
+
+# Helpers: one launch each ------------------------------------------------------------
+
+
+def unary(name: str, x: Array, *scalars: Scalar) -> Array:
+    """``name`` of every element, in the memory order of ``x``."""
+    if _quick is not None and _slot.observer is None:
+        out = _quick(_ROWS[name], (x,), scalars)
+        if out is not None:
+            return out
+    x = as_dtype(x, result_dtype(name, x))
+    out = np.empty_like(x)
+    launch(name, (out, x), scalars)
+    return out
+
+
+def elementwise(name: str, *operands: Any) -> Array:
+    """``name`` of two operands (arrays or scalars) broadcast together."""
+    if _quick is not None and _slot.observer is None:
+        out = _quick(_ROWS[name], operands)
+        if out is not None:
+            return out
+    dtype = result_dtype(name, *operands)
+    arrays = [as_dtype(x, dtype) for x in operands]
+    return _broadcast(name, dtype, arrays)
+
+
+def where(condition: Any, a: Any, b: Any) -> Array:
+    """``a`` where ``condition`` is true or non-zero, else ``b``."""
+    dtype = result_dtype("where", a, b)
+    return _broadcast("where", dtype, [as_dtype(condition, np.bool_), as_dtype(a, dtype), as_dtype(b, dtype)])
+
+
+def _broadcast(name: str, dtype: np.dtype[Any], arrays: Sequence[Array]) -> Array:
+    first = arrays[-1]
+    if all(a.shape == first.shape for a in arrays):
+        out = np.empty_like(first)
+    else:
+        try:
+            shape = np.broadcast_shapes(*(a.shape for a in arrays))
+        except ValueError:
+            shapes = " and ".join(str(a.shape) for a in arrays)
+            raise ValueError(f"{name} cannot broadcast shapes {shapes} together") from None
+        widest = [a for a in arrays if a.shape == shape]
+        out = np.empty_like(widest[0], dtype) if widest else np.empty(shape, dtype)
+    launch(name, (out, *arrays))
+    return out
+
+
+def compare(function: Callable[..., Any], a: Any, b: Any) -> Array:
+    """A NumPy comparison of two operands, as a bool array."""
+    a, b = _comparable(a, b), _comparable(b, a)
+    try:
+        out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.bool_)
+    except ValueError:
+        raise ValueError(f"{function.__name__} cannot broadcast shapes {a.shape} and {b.shape} together") from None
+    launch_python(lambda out, a, b: function(a, b, out=out), out, a, b)
+    return out
+
+
+def _comparable(x: Any, other: Any) -> Array:
+    """``x`` as an array, a number in the dtype of the ``other`` side where that can hold it."""
+    if isinstance(x, np.ndarray):
+        return x
+    dtype = result_dtype("", other, x)
+    fits = dtype.kind not in "iu" or np.iinfo(dtype).min <= x <= np.iinfo(dtype).max
+    return np.asarray(x, dtype if fits else None)
+
+
+def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Axes as a sorted tuple of non-negative integers; ``None`` is all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(axis) if isinstance(axis, tuple | list | range) else (axis,)
+    for a in axes:
+        if not isinstance(a, int | np.integer) or isinstance(a, bool):
+            raise TypeError(f"axis must be an integer or a tuple of them, got {a!r}")
+        if not -ndim <= a < ndim:
+            raise np.exceptions.AxisError(int(a), ndim)
+    found = tuple(sorted(int(a) % ndim for a in axes))
+    if len(set(found)) != len(found):
+        raise ValueError(f"axis {axis} names an axis twice")
+    return found
+
+
+def reduce(name: str, x: Array, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
+    """``name`` over ``axis``; sums of integers and bools are 64 bits wide, means of them float32."""
+    axes = normalize_axes(axis, x.ndim)
+    dtype = result_dtype(name, x)
+    if name == "sum" and dtype.kind in "biu":
+        dtype = np.dtype(np.uint64) if dtype.kind == "u" else _INT64
+    x = as_dtype(x, dtype)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    out = np.empty(kept, dtype)
+    launch(name, (out, x))
+    return out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """``(..., m, k) @ (..., k, n)``, batch axes broadcast."""
+    dtype = same_float("matmul", a, b)
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(f"matmul needs (..., m, k) and (..., k, n), got {a.shape} and {b.shape}")
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"matmul cannot broadcast the batch axes of {a.shape} and {b.shape}") from None
+    out = np.empty((*batch, a.shape[-2], b.shape[-1]), dtype)
+    launch("matmul", (out, as_dtype(a, dtype), as_dtype(b, dtype)))
+    return out
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None, relu: bool = False) -> Array:
+    """``x @ weight.T + bias`` with an optional ReLU: x (..., in), weight (out, in), bias (out,)."""
+    arrays = [x, weight] if bias is None else [x, weight, bias]
+    dtype = same_float("linear", *arrays)
+    if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(f"linear needs x (..., in) and weight (out, in), got {x.shape} and {weight.shape}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear needs bias {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
+    rows = as_dtype(x, dtype).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    weight = as_dtype(weight, dtype)
+    out = np.empty((len(rows), len(weight)), dtype)
+    if bias is None:
+        launch("matmul", (out, rows, weight.T))
+        if relu:
+            launch("relu", (out, out))
+    else:
+        launch("linear", (out, rows, weight, as_dtype(bias, dtype)), (float(relu),))
+    return out.reshape(*x.shape[:-1], len(weight))
+
+
+def rows(name: str, *arrays: Array) -> Array:
+    """A row kernel over the last axis of (..., columns) arrays; ``logsumexp`` drops that axis."""
+    x = arrays[0]
+    if x.ndim < 1:
+        raise ValueError(f"{name} needs at least one axis, got a 0-d array")
+    dtype = same_float(name, *arrays)
+    dtype = _FLOAT32 if dtype.kind != "f" else dtype
+    shape = x.shape[:-1] if name == "logsumexp" else x.shape
+    out = np.empty(shape, dtype)
+    if x.size == 0:
+        out.fill(-np.inf)
+        return out
+    flat = [np.ascontiguousarray(as_dtype(a, dtype)).reshape(-1, x.shape[-1]) for a in arrays]
+    launch(name, (out.reshape(-1) if name == "logsumexp" else out.reshape(-1, x.shape[-1]), *flat))
+    return out
+
+
+# Targets and threads --------------------------------------------------------------------
+
+_C_TARGETS = ("portable", "avx2", "avx512")
+_active = "reference"
+
+
+def targets() -> tuple[str, ...]:
+    """The targets that can run here, plainest first."""
+    return ("reference", *_C_TARGETS[: _binding.targets()]) if _binding else ("reference",)
+
+
+def active() -> str:
+    """The target in use."""
+    return _active
+
+
+def use(target: str) -> None:
+    """Choose the target: ``"reference"``, ``"portable"``, ``"avx2"`` or ``"avx512"``.
+
+    Raises ``ValueError`` if this build or processor cannot run it.
+    """
+    global _active
+    if target not in targets():
+        raise ValueError(f"target {target!r} cannot run here; available: {', '.join(targets())}")
+    if _binding:
+        _binding.use(0 if target == "reference" else _C_TARGETS.index(target) + 1)
+    _active = target
+
+
+def num_threads() -> int:
+    """How many threads a large call may use."""
+    return int(_binding.num_threads()) if _binding else 1
+
+
+def set_num_threads(n: int) -> None:
+    """Let large calls use up to ``n`` threads, from 1 to 64.  Results do not depend on it."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= 64:
+        raise ValueError(f"the number of threads must be an integer from 1 to 64, got {n!r}")
+    if _binding:
+        _binding.set_num_threads(int(n))
+
+
+use(os.environ.get("MINIGRAD_TARGET") or targets()[-1])
+if os.environ.get("MINIGRAD_NUM_THREADS"):
+    text = os.environ["MINIGRAD_NUM_THREADS"]
+    if not text.isdecimal():
+        raise ValueError(f"MINIGRAD_NUM_THREADS must be a number from 1 to 64, got {text!r}")
+    set_num_threads(int(text))

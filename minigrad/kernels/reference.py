@@ -1,0 +1,344 @@
+"""Every kernel of ``kernels.def`` once more, in NumPy.
+
+This is the specification for the reader, the oracle of the tests, the rule for
+every dtype but float32, and what runs where there is no compiler.  The
+arguments are those of the row: destinations, inputs, scalars.  A scalar is a
+number, or a 0-d array (a cell) that is read now.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Scalar = float | Array
+
+
+# Elementwise ------------------------------------------------------------------
+
+
+def copy(out: Array, x: Array) -> None:
+    np.copyto(out, x, casting="unsafe")
+
+
+def negative(out: Array, x: Array) -> None:
+    np.negative(x, out=out)
+
+
+def absolute(out: Array, x: Array) -> None:
+    np.absolute(x, out=out)
+
+
+def sign(out: Array, x: Array) -> None:
+    np.sign(x, out=out)
+
+
+def square(out: Array, x: Array) -> None:
+    np.square(x, out=out)
+
+
+def sqrt(out: Array, x: Array) -> None:
+    np.sqrt(x, out=out)
+
+
+def reciprocal(out: Array, x: Array) -> None:
+    np.reciprocal(x, out=out)
+
+
+def relu(out: Array, x: Array) -> None:
+    np.maximum(x, 0, out=out)
+
+
+def clip(out: Array, x: Array, low: Scalar, high: Scalar) -> None:
+    np.clip(x, low, high, out=out)
+
+
+def within(out: Array, x: Array, low: Scalar, high: Scalar) -> None:
+    """1 where low <= x <= high, else 0."""
+    np.copyto(out, (x >= low) & (x <= high), casting="unsafe")
+
+
+def exp(out: Array, x: Array) -> None:
+    np.exp(x, out=out)
+
+
+def log(out: Array, x: Array) -> None:
+    np.log(x, out=out)
+
+
+def tanh(out: Array, x: Array) -> None:
+    np.tanh(x, out=out)
+
+
+def sigmoid(out: Array, x: Array) -> None:
+    small = np.exp(-np.abs(x))
+    np.divide(np.where(x < 0, small, 1), 1 + small, out=out)
+
+
+def expm1(out: Array, x: Array) -> None:
+    np.expm1(x, out=out)
+
+
+def log1p(out: Array, x: Array) -> None:
+    np.log1p(x, out=out)
+
+
+def sin(out: Array, x: Array) -> None:
+    np.sin(x, out=out)
+
+
+def cos(out: Array, x: Array) -> None:
+    np.cos(x, out=out)
+
+
+def add(out: Array, a: Array, b: Array) -> None:
+    np.add(a, b, out=out)
+
+
+def subtract(out: Array, a: Array, b: Array) -> None:
+    np.subtract(a, b, out=out)
+
+
+def multiply(out: Array, a: Array, b: Array) -> None:
+    np.multiply(a, b, out=out)
+
+
+def divide(out: Array, a: Array, b: Array) -> None:
+    np.divide(a, b, out=out)
+
+
+def power(out: Array, a: Array, b: Array) -> None:
+    np.power(a, b, out=out)
+
+
+def maximum(out: Array, a: Array, b: Array) -> None:
+    np.maximum(a, b, out=out)
+
+
+def minimum(out: Array, a: Array, b: Array) -> None:
+    np.minimum(a, b, out=out)
+
+
+def greater_share(out: Array, a: Array, b: Array) -> None:
+    """1 where a > b, 0 where a < b, a half elsewhere: a's share in the gradient of maximum(a, b)."""
+    np.copyto(out, np.where(a > b, 1, np.where(a < b, 0, 0.5)), casting="unsafe")
+
+
+def relu_grad(out: Array, g: Array, y: Array) -> None:
+    np.copyto(out, np.where(y <= 0, 0, g))
+
+
+def tanh_grad(out: Array, g: Array, y: Array) -> None:
+    np.multiply(g, 1 - y * y, out=out)
+
+
+def sigmoid_grad(out: Array, g: Array, y: Array) -> None:
+    np.multiply(g, y * (1 - y), out=out)
+
+
+def where(out: Array, condition: Array, a: Array, b: Array) -> None:
+    np.copyto(out, np.where(condition, a, b))
+
+
+# Reductions: out has length 1 along the reduced axes -----------------------------
+
+
+def _reduced(out: Array, x: Array) -> tuple[int, ...]:
+    """The axes reduced.  An axis of length 1 may count as either."""
+    return tuple(axis for axis in range(x.ndim) if out.shape[axis] == 1)
+
+
+def sum(out: Array, x: Array) -> None:
+    np.sum(x, axis=_reduced(out, x), keepdims=True, out=out)
+
+
+def mean(out: Array, x: Array) -> None:
+    np.mean(x, axis=_reduced(out, x), keepdims=True, out=out)
+
+
+def max(out: Array, x: Array) -> None:
+    np.max(x, axis=_reduced(out, x), keepdims=True, out=out)
+
+
+def min(out: Array, x: Array) -> None:
+    np.min(x, axis=_reduced(out, x), keepdims=True, out=out)
+
+
+# Matrix products -----------------------------------------------------------------
+
+
+def matmul(out: Array, a: Array, b: Array) -> None:
+    np.matmul(a, b, out=out)
+
+
+def linear(out: Array, x: Array, weight: Array, bias: Array, relu: Scalar) -> None:
+    np.matmul(x, weight.T, out=out)
+    out += bias
+    if relu:
+        np.maximum(out, 0, out=out)
+
+
+# Rows: x is (rows, columns) --------------------------------------------------------
+
+
+def _shifted(x: Array) -> Array:
+    shifted: Array = x - x.max(axis=1, keepdims=True)
+    return shifted
+
+
+def softmax(out: Array, x: Array) -> None:
+    e = np.exp(_shifted(x))
+    np.divide(e, e.sum(axis=1, keepdims=True), out=out)
+
+
+def log_softmax(out: Array, x: Array) -> None:
+    shifted = _shifted(x)
+    np.subtract(shifted, np.log(np.exp(shifted).sum(axis=1, keepdims=True)), out=out)
+
+
+def logsumexp(out: Array, x: Array) -> None:
+    top = x.max(axis=1)
+    finite = np.where(np.isfinite(top), top, 0)
+    np.add(finite, np.log(np.exp(x - finite[:, None]).sum(axis=1)), out=out)
+
+
+def softmax_grad(out: Array, g: Array, y: Array) -> None:
+    np.multiply(y, g - (g * y).sum(axis=1, keepdims=True), out=out)
+
+
+def log_softmax_grad(out: Array, g: Array, y: Array) -> None:
+    np.subtract(g, np.exp(y) * g.sum(axis=1, keepdims=True), out=out)
+
+
+def _check_labels(x: Array, labels: Array) -> None:
+    if np.any((labels < 0) | (labels >= x.shape[1])):
+        raise IndexError(bad_label(labels, x.shape[1]))
+
+
+def bad_label(labels: Array, classes: int) -> str:
+    """What to say of the first label outside ``[0, classes)``."""
+    at = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
+    return f"labels must lie in [0, {classes}) for {classes} classes, got {labels[at]} at position {at}"
+
+
+def cross_entropy(out: Array, x: Array, labels: Array) -> None:
+    _check_labels(x, labels)
+    shifted = _shifted(x)
+    chosen = shifted[np.arange(len(labels)), labels]
+    np.subtract(np.log(np.exp(shifted).sum(axis=1)), chosen, out=out)
+
+
+def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> None:
+    _check_labels(x, labels)
+    softmax(out, x)
+    out *= g[:, None]
+    out[np.arange(len(labels)), labels] -= g
+
+
+# Random bits -----------------------------------------------------------------------
+
+
+def philox(out: Array, counter: Array, key: Array, rounds: Scalar) -> None:
+    """Philox4x32 (Salmon et al. 2011): counter (n, 4) and key (n, 2) give (n, 4), all uint32."""
+    c0, c1, c2, c3 = counter.astype(np.uint64).T
+    k0, k1 = key.astype(np.uint64).T
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(int(rounds)):
+        p0, p1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
+        c0, c1, c2, c3 = (p1 >> np.uint64(32)) ^ c1 ^ k0, p1 & low, (p0 >> np.uint64(32)) ^ c3 ^ k1, p0 & low
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & low, (k1 + np.uint64(0xBB67AE85)) & low
+    out[...] = np.stack([c0, c1, c2, c3], axis=1)
+
+
+def draw_words(key: Scalar, counter: Scalar, blocks: int) -> NDArray[np.uint32]:
+    """The words of ``blocks`` Philox blocks from ``counter`` on, (blocks, 4) uint32."""
+    position = np.uint64(int(counter)) + np.arange(blocks, dtype=np.uint64)
+    counters = np.zeros((blocks, 4), np.uint32)
+    counters[:, 0], counters[:, 1] = position & np.uint64(0xFFFFFFFF), position >> np.uint64(32)
+    keys = np.broadcast_to(np.array([int(key) & 0xFFFFFFFF, int(key) >> 32], np.uint32), (blocks, 2))
+    words = np.empty((blocks, 4), np.uint32)
+    philox(words, counters, keys, 10)
+    return words
+
+
+def _dropout_scale(keep: Scalar, dtype: np.dtype[Any]) -> Any:
+    return dtype.type(65536.0 / float(keep) if float(keep) > 0 else 0.0)
+
+
+def dropout(out: Array, mask: Array, x: Array, keep: Scalar, key: Scalar, counter: Scalar) -> None:
+    """Keep an element where its 16 bits are below ``keep``; the mask has a bit an element, lowest first."""
+    blocks = (x.size + 7) // 8
+    decisions = draw_words(key, counter, blocks).astype("<u4").view("<u2").reshape(-1)[: x.size]
+    kept = decisions < int(keep)
+    mask[...] = np.packbits(kept, bitorder="little")
+    np.copyto(out, np.where(kept.reshape(x.shape), x * _dropout_scale(keep, x.dtype), 0))
+    if isinstance(counter, np.ndarray):
+        counter += np.uint64(blocks)
+
+
+def dropout_grad(out: Array, g: Array, mask: Array, keep: Scalar) -> None:
+    kept = np.unpackbits(mask, count=g.size, bitorder="little").astype(bool).reshape(g.shape)
+    np.copyto(out, np.where(kept, g * _dropout_scale(keep, g.dtype), 0))
+
+
+# Updates: one group of arrays for each tensor ----------------------------------------
+
+
+def sgd(w: Array, g: Array, lr: Scalar, weight_decay: Scalar) -> None:
+    rate, decay = w.dtype.type(lr), w.dtype.type(weight_decay)
+    w -= rate * (g + decay * w)
+
+
+def sgd_momentum(
+    w: Array,
+    v: Array,
+    g: Array,
+    lr: Scalar,
+    momentum: Scalar,
+    dampening: Scalar,
+    nesterov: Scalar,
+    weight_decay: Scalar,
+    step: Scalar,
+) -> None:
+    number = w.dtype.type
+    rate, keep, take = number(lr), number(momentum), number(1 - float(dampening))
+    d = g + number(weight_decay) * w
+    v[...] = d if step == 0 else keep * v + take * d
+    w -= rate * (d + keep * v if nesterov else v)
+
+
+def adam(
+    w: Array,
+    m: Array,
+    v: Array,
+    g: Array,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    eps: Scalar,
+    weight_decay: Scalar,
+    decoupled: Scalar,
+    step: Scalar,
+) -> None:
+    number = w.dtype.type
+    rate, decay, t = float(lr), float(weight_decay), float(step) + 1
+    b1, b2 = float(beta1), float(beta2)
+    coupled, shrink = (0.0, 1 - rate * decay) if decoupled else (decay, 1.0)
+    d = g + number(coupled) * w
+    m[...] = number(b1) * m + number(1 - b1) * d
+    v[...] = number(b2) * v + number(1 - b2) * (d * d)
+    root = np.sqrt(v) / number(np.sqrt(1 - b2**t)) + number(eps)
+    w[...] = number(shrink) * w - number(rate / (1 - b1**t)) * (m / root)
+
+
+def run(name: str, family: str, group: int, arrays: Sequence[Array], scalars: Sequence[Scalar]) -> None:
+    """Run kernel ``name``; an update takes ``group`` arrays a tensor."""
+    function: Callable[..., None] = globals()[name]
+    with np.errstate(all="ignore"):
+        if family == "UPDATE":
+            for i in range(0, len(arrays), group):
+                function(*arrays[i : i + group], *scalars)
+        else:
+            function(*arrays, *scalars)

@@ -1,0 +1,38 @@
+"""The rows of ``kernels.def``, parsed: what Python knows about every kernel."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROW = re.compile(r'^KERNEL\((\w+),\s*(\w+),\s*"([\w ]*)",\s*"([\w ]*)",\s*"([\w ]*)",\s*"(\w*)",\s*(\w+)\)', re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One row: names of the arrays and scalars, what the C kernel takes, how exact it is."""
+
+    index: int
+    name: str
+    family: str
+    outputs: tuple[str, ...]
+    inputs: tuple[str, ...]
+    scalars: tuple[str, ...]
+    dtypes: str
+    tolerance: str
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Destinations first, then inputs."""
+        return self.outputs + self.inputs
+
+
+def _parse(text: str) -> dict[str, Kernel]:
+    return {
+        name: Kernel(
+            i, name, family, tuple(outputs.split()), tuple(inputs.split()), tuple(scalars.split()), dtypes, tolerance
+        )
+        for i, (name, family, outputs, inputs, scalars, dtypes, tolerance) in enumerate(_ROW.findall(text))
+    }
+
+
+KERNELS = _parse((Path(__file__).parent / "kernels.def").read_text(encoding="utf-8"))

@@ -1,0 +1,5 @@
+"""The neural operations, with PyTorch's names and argument order."""
+
+from ..ops import cross_entropy, dropout, linear, log_softmax, mse_loss, relu, sigmoid, softmax, tanh
+
+__all__ = ["cross_entropy", "dropout", "linear", "log_softmax", "mse_loss", "relu", "sigmoid", "softmax", "tanh"]

@@ -1,0 +1,23 @@
+cdef class Operation:
+    cdef dict __dict__
+    cdef public object forward
+    cdef public str name
+    cdef public object joint
+    cdef public tuple outputs
+    cdef public object domain
+    cdef public tuple inputs
+    cdef public int required
+    cdef public tuple attributes
+    cdef public tuple defaults
+    cdef public tuple rules
+    cdef public tuple rule_names
+    cdef public tuple joint_names
+    cdef public dict sources
+    cdef public dict _needed
+    cdef public bint broadcasts
+    cdef public bint view
+    cdef public bint variadic
+    cdef public bint complete
+    cdef public bint differentiable
+
+    cpdef tuple needed(self, object tracked)

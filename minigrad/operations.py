@@ -1,0 +1,147 @@
+"""Operations: a forward function on arrays, and one derivative rule for each input.
+
+What is declared here is only data and names; ``autograd`` runs and records it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .tensor import ops
+
+Rule = Callable[..., Any]
+
+
+class Operation:
+    """A forward function and its derivative rules: see ``operation``."""
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        rules: dict[str, Rule | None],
+        joint: Rule | None,
+        outputs: Sequence[str],
+        broadcasts: bool,
+        view: bool,
+        domain: Any,
+    ) -> None:
+        self.forward = forward
+        self.name = forward.__name__
+        self.__name__ = self.name
+        self.__doc__ = forward.__doc__
+        self.__module__ = forward.__module__
+        self.__wrapped__ = forward
+        self.joint, self.outputs, self.domain = joint, tuple(outputs), domain
+        self.broadcasts, self.view = broadcasts, view
+        parameters = list(inspect.signature(forward).parameters.values())
+        inputs = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+        others = [p for p in parameters if p not in inputs]
+        self.variadic = any(p.kind == p.VAR_POSITIONAL for p in inputs)
+        self.inputs = tuple(p.name for p in inputs)
+        self.required = sum(p.default is p.empty for p in inputs)
+        self.attributes = tuple(p.name for p in others)
+        self.defaults = tuple(p.default for p in others)
+        self.complete = not self.variadic and inspect.Parameter.empty not in self.defaults
+        self.rules = tuple(rules.pop(name, None) for name in self.inputs)
+        if rules:
+            raise TypeError(f"{self.name} has rules for {sorted(rules)}, but its inputs are {self.inputs}")
+        self.rule_names = tuple(tuple(inspect.signature(r).parameters) if r else () for r in self.rules)
+        self.joint_names = tuple(inspect.signature(joint).parameters) if joint else ()
+        self.sources = self._sources()
+        self.differentiable = joint is not None or any(self.rules)
+        self._needed: dict[int, tuple[str, ...]] = {}
+
+    def _sources(self) -> dict[str, tuple[str, int]]:
+        """Where the value of each name that a rule may use comes from."""
+        known = {name: ("output", i) for i, name in enumerate(self.outputs)}
+        for i, name in enumerate(self.inputs):
+            known[name] = ("inputs" if self.variadic else "input", i)
+            known[name + "_shape"] = ("shapes" if self.variadic else "shape", i)
+        for name in itertools.chain(self.joint_names, *self.rule_names):
+            if name != "g" and name not in known and name not in self.attributes:
+                raise TypeError(f"a rule of {self.name} names {name!r}; it may name g, {', '.join(known)}, attributes")
+        return known
+
+    def needed(self, tracked: int) -> tuple[str, ...]:
+        """What the rules of the inputs in the bit set ``tracked`` name, apart from g and attributes."""
+        if tracked not in self._needed:
+            names = dict.fromkeys(self.joint_names)
+            for i, rule_names in enumerate(self.rule_names):
+                if tracked >> i & 1:
+                    names |= dict.fromkeys(rule_names)
+            self._needed[tracked] = tuple([n for n in names if n in self.sources])
+        return self._needed[tracked]
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Split the arguments of a call into inputs and the values of all attributes."""
+        count = len(args) if self.variadic else min(len(args), len(self.inputs))
+        if count < self.required and not self.variadic:
+            raise TypeError(f"{self.name} takes {', '.join(self.inputs)}; {self.inputs[count]!r} is missing")
+        values = list(self.defaults)
+        given = dict(zip(self.attributes, args[count:], strict=False))
+        doubled, unknown = given.keys() & kwargs.keys(), kwargs.keys() - set(self.attributes)
+        if len(args) - count > len(self.attributes) or doubled or unknown:
+            inspect.signature(self.forward).bind(*args, **kwargs)  # raises Python's own message
+        for name, value in itertools.chain(given.items(), kwargs.items()):
+            values[self.attributes.index(name)] = value
+        for name, value in zip(self.attributes, values, strict=True):
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name} needs {name!r}")
+        return args[:count], tuple(values)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.complete and len(args) == len(self.inputs) and not kwargs:
+            return ops.apply(self, args, self.defaults)
+        inputs, attributes = self.bind(args, kwargs)
+        return ops.apply(self, inputs, attributes)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self  # an operation kept on a class stays a function of its arguments
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"
+
+
+def operation(
+    *,
+    joint: Rule | None = None,
+    outputs: Sequence[str] = ("y",),
+    broadcasts: bool = False,
+    view: bool = False,
+    domain: Any = None,
+    **rules: Rule | None,
+) -> Callable[[Callable[..., Any]], Operation]:
+    """Make an operation of a forward function on arrays.
+
+    Positional-only parameters of the function are its inputs (Tensors, arrays or
+    numbers when called), the others its attributes.  ``rules`` gives one
+    function for each differentiable input, written with operations; its
+    parameters say what it needs:
+
+    - ``g``, the cotangent of the output (for several outputs a tuple, with None
+      where nothing flowed);
+    - an input, an output (``y``, or a name of ``outputs``) or an attribute by name;
+    - ``<input>_shape``, which keeps no array alive.
+
+    joint : one rule for all inputs, giving a tuple of gradients (None where there is none).
+    broadcasts : inputs broadcast against each other; the engine sums the gradients back.
+    view : the output may share the memory of the first input.
+    domain : where the operation is defined and smooth, for the property tests.
+
+    >>> import minigrad as mg
+    >>> @mg.operation(x=lambda g, x: g * 3 * x * x)
+    ... def cube(x, /):
+    ...     return x ** 3
+    >>> x = mg.tensor([2.0], requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    Tensor([12.])
+    """
+
+    def decorate(forward: Callable[..., Any]) -> Operation:
+        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain)
+
+    return decorate

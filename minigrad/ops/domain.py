@@ -1,0 +1,57 @@
+"""Where an operation is defined and smooth, as plain data: ``minigrad.testing`` turns it into property tests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """Floats in ``[low, high]``, at least ``gap`` away from the points where a derivative jumps or grows."""
+
+    low: float = -3.0
+    high: float = 3.0
+    exclude: tuple[float, ...] = ()
+    gap: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """True or False: a condition, without a gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Class indices below the last length of input ``of``, without a gradient."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """A packed mask of one bit for each element of input ``of``, without a gradient; flat, whatever the shapes."""
+
+    of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What to draw for each input, how the shapes relate, and what to draw for each attribute.
+
+    shapes : ``"same"`` for all inputs, any or (``"nonempty"``) with at least one axis and no axis of
+        length 0; ``"broadcast"`` together; ``"joined"``, differing along the drawn ``axis`` only;
+        ``"indexed"``, that of an array of the drawn ``shape`` at the drawn ``index``; or a signature
+        as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
+        a capital one at least 1, and ``...`` are axes that broadcast together.
+    inputs : a Real, Boolean, Labels or Bits for each input name; inputs not named are ``Real()``.
+    attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
+        the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
+        ``"permutation"``, ``"new axes"``, ``"unit axes"``, ``"index"``; or a ``"generator"``.
+    apart : inputs whose elements keep the gap from each other where they meet (a maximum is not
+        smooth at ties); one name alone means that all its elements do.
+    """
+
+    shapes: str = "same"
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()

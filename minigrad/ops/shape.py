@@ -1,0 +1,188 @@
+"""Shape and indexing: results share the memory of their input where NumPy's do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import written
+from ..kernels.launch import Array, as_array, launch, launch_python, normalize_axes, result_dtype
+from ..operations import operation
+from ..tensor import Tensor
+from .domain import Domain
+
+
+@operation(x=lambda g, x_shape: reshape(g, x_shape), view=True, domain=Domain(attributes={"shape": "shape"}))
+def reshape(x: Any, /, shape: Any) -> Array:
+    """The same elements, in C order, in another shape; one length may be -1."""
+    x = as_array(x)
+    if x.flags.c_contiguous:
+        return x.reshape(shape)
+    try:
+        return x.reshape(shape, copy=False)
+    except ValueError:
+        return contiguous(x).reshape(shape)
+
+
+@operation(
+    x=lambda g, axes: permute_dims(g, None if axes is None else tuple(np.argsort([a % len(axes) for a in axes]))),
+    view=True,
+    domain=Domain(attributes={"axes": "permutation"}),
+)
+def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
+    """The axes in another order; None reverses them."""
+    return as_array(x).transpose(axes)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged."""
+    order = list(range(np.ndim(getattr(x, "data", x))))
+    (i,), (j,) = (normalize_axes(axis, len(order)) for axis in ((axis1,), (axis2,)))
+    order[i], order[j] = order[j], order[i]
+    return permute_dims(x, tuple(order))
+
+
+@operation(x=lambda g, x_shape: reshape(g, x_shape), view=True, domain=Domain(attributes={"axis": "new axes"}))
+def expand_dims(x: Any, /, axis: Any) -> Array:
+    """A new axis of length 1 at position ``axis`` (an integer or several)."""
+    return np.expand_dims(as_array(x), axis)
+
+
+@operation(x=lambda g, x_shape: reshape(g, x_shape), view=True, domain=Domain(attributes={"axis": "unit axes"}))
+def squeeze(x: Any, /, axis: Any = None) -> Array:
+    """Axes of length 1 removed: all of them, or those named (``ValueError`` if longer)."""
+    return np.squeeze(as_array(x), axis)
+
+
+@operation(x=lambda g: g, broadcasts=True, view=True, domain=Domain(attributes={"shape": "wider shape"}))
+def broadcast_to(x: Any, /, shape: Any) -> Array:
+    """Repeated, without copying, to a shape that x broadcasts to; the result is read-only."""
+    return np.broadcast_to(as_array(x), shape)
+
+
+@operation(
+    joint=lambda g, arrays_shape, axis: _parts(g, arrays_shape, axis),
+    domain=Domain("joined", attributes={"axis": "axis"}),
+)
+def concat_arrays(*arrays: Any, axis: int = 0) -> Array:
+    """Arrays joined along an axis that they have."""
+    if axis is None:
+        raise TypeError("concat needs an integer axis, got None; flatten the arrays first")
+    dtype = result_dtype("concat", *arrays)
+    probe = np.concatenate([np.broadcast_to(np.empty((), bool), np.shape(a)) for a in arrays], axis=axis)
+    out = np.empty(probe.shape, dtype)
+    launch_python(lambda out, *arrays: np.concatenate(arrays, axis=axis, out=out), out, *arrays)
+    return out
+
+
+def _parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> tuple[Tensor, ...]:
+    """The pieces of a concatenation's cotangent."""
+    parts = []
+    start = 0
+    for shape in shapes:
+        stop = start + shape[axis]
+        index = (slice(None),) * (axis % len(shape)) + (slice(start, stop),)
+        parts.append(getitem(g, index))
+        start = stop
+    return tuple(parts)
+
+
+def concat(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join tensors along an existing axis; their other lengths must agree."""
+    return concat_arrays(*arrays, axis=axis)
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis."""
+    return concat_arrays(*[expand_dims(a, axis) for a in arrays], axis=axis)
+
+
+def _plain(index: Any) -> Any:
+    """An index with its Tensors replaced by their arrays."""
+    if isinstance(index, tuple):
+        return tuple(_plain(i) for i in index)
+    return index.data if isinstance(index, Tensor) else index
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether NumPy answers this index with a view."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts) and not any(
+        isinstance(p, bool) for p in parts
+    )
+
+
+@operation(
+    x=lambda g, x_shape, index: getitem_grad(g, index, x_shape),
+    view=True,
+    domain=Domain(attributes={"index": "index"}),
+)
+def getitem(x: Any, /, index: Any) -> Array:
+    """``x[index]`` with every index that NumPy takes; a view where NumPy gives one."""
+    x, index = as_array(x), _plain(index)
+    if _is_basic(index):
+        y = x[index]
+        if isinstance(y, np.ndarray):
+            return y
+        return x[(*(index if isinstance(index, tuple) else (index,)), ...)]
+    out = np.array(x[index])
+    launch_python(lambda out, x: np.copyto(out, x[index]), out, x)
+    return out
+
+
+@operation(
+    dy=lambda g, index: getitem(g, index),
+    outputs=("dx",),
+    domain=Domain("indexed", attributes={"index": "index", "shape": "shape"}),
+)
+def getitem_grad(dy: Any, /, index: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of ``shape`` with ``dy`` added at ``index``, as often as an element is named."""
+    index, dy = _plain(index), as_array(dy)
+    out = np.empty(shape, dy.dtype)
+
+    def scatter(out: Array, dy: Array) -> None:
+        out.fill(0)
+        if _is_basic(index):
+            out[index] = dy
+        else:
+            np.add.at(out, index, dy)
+
+    launch_python(scatter, out, dy)
+    return out
+
+
+def contiguous(x: Array) -> Array:
+    """A C-ordered copy."""
+    out = np.empty(x.shape, x.dtype)
+    launch("copy", (out, x))
+    return out
+
+
+def assign_(tensor: Tensor, value: Any, index: Any = ...) -> Tensor:
+    """Write ``value`` into ``tensor[index]``, outside the graph, and return the tensor.
+
+    The value is broadcast and cast within its kind.  Later backward passes
+    through operations that saved the old values raise ``GraphError``.
+    """
+    recorded = tensor.storage().recorded if tensor.node is None else tensor.node.op.name
+    if recorded:
+        raise RuntimeError(
+            f"assign_ writes into leaves and constants, not into the result of {recorded}; minigrad.tensor() copies it"
+        )
+    source = value.data if isinstance(value, Tensor) else np.asarray(value)
+    if not np.can_cast(source.dtype, tensor.dtype, "same_kind"):
+        raise TypeError(f"assign_ cannot write {source.dtype} into {tensor.dtype}; convert it with astype")
+    index = _plain(index)
+    place = tensor.data[index] if index is not ... else tensor.data
+    if np.broadcast_shapes(place.shape, source.shape) != place.shape:
+        raise ValueError(f"assign_ cannot broadcast {source.shape} into {place.shape}")
+    if not tensor.data.flags.writeable:
+        raise ValueError("assign_ cannot write into a read-only array")
+    if np.may_share_memory(source, tensor.data):
+        source = np.array(source)
+    if index is ...:
+        launch("copy", (tensor.data, source))
+    else:
+        launch_python(lambda out, value: out.__setitem__(index, value), tensor.data, source)
+    written(tensor, "assign_")
+    return tensor

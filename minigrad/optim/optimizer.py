@@ -1,0 +1,233 @@
+"""What all optimizers share: groups of parameters, hyperparameters in cells, one launch a group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..autograd import written
+from ..kernels.launch import launch
+from ..tensor import Tensor
+
+Schedule = Callable[[int], float]
+Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+Check = Callable[[str, Any, tuple[str, ...]], None]
+
+
+class ParamGroup(MutableMapping[str, Any]):
+    """Parameters and their hyperparameters, read and written like a dict.
+
+    A number lives in a cell, a float64 array at a fixed address that the kernel
+    reads when it runs.  Setting ``group["lr"]`` to a number replaces a schedule;
+    a schedule writes the rate of an update when that update is made.
+    """
+
+    def __init__(self, params: list[Tensor], options: Mapping[str, Any], slots: tuple[str, ...], check: Check) -> None:
+        self.params = params
+        self.slots = slots
+        self.schedule: Schedule | None = None
+        self.cells: dict[str, NDArray[np.float64]] = {}
+        self._check = check
+        self._kinds: dict[str, type] = {}
+        for name, value in options.items():
+            if name == "lr" and callable(value):
+                self.schedule, value = value, value(0)
+            check(name, value, slots)
+            self._kinds[name] = bool if isinstance(value, bool) else tuple if isinstance(value, tuple | list) else float
+            self.cells[name] = np.array(value, np.float64)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.params if name == "params" else self._kinds[name](self.cells[name].tolist())
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self.cells:
+            raise KeyError(f"this optimizer has no {name!r}; it has {', '.join(self.cells)}")
+        if name == "lr" and callable(value):
+            self.schedule = value
+            return
+        self._check(name, value, self.slots)
+        self.cells[name][...] = value
+        if name == "lr":
+            self.schedule = None
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("a hyperparameter cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("params", *self.cells))
+
+    def __len__(self) -> int:
+        return 1 + len(self.cells)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update ``step``."""
+        if self.schedule is None:
+            return float(self.cells["lr"])
+        rate = self.schedule(step)
+        self._check("lr", rate, self.slots)
+        return rate
+
+
+class Optimizer:
+    """Base of the optimizers: a subclass names its kernel and says what the kernel reads.
+
+    ``params`` is an iterable of tensors, or of dicts with ``"params"`` and
+    hyperparameters of their own.  State is allocated here, in each parameter's
+    memory order; ``step_count`` is a cell that counts finished steps, one count
+    for all parameters, also for those that a step skipped for want of a gradient.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, params: Params, **defaults: Any) -> None:
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(f"an optimizer takes an iterable of tensors or of dicts, got {type(params).__name__}")
+        groups: list[Any] = list(params)
+        if not groups:
+            raise ValueError("the optimizer got no parameters")
+        if not isinstance(groups[0], Mapping):
+            groups = [{"params": groups}]
+        self.param_groups: list[ParamGroup] = []
+        self.step_count = np.array(0, np.int64)
+        self.state: dict[Tensor, tuple[NDArray[Any], ...]] = {}
+        for group in groups:
+            if not isinstance(group, Mapping) or "params" not in group:
+                raise TypeError(f"a parameter group is a dict with 'params', got {group!r}")
+            self._add_group(dict(group), defaults)
+
+    def _add_group(self, options: dict[str, Any], defaults: dict[str, Any]) -> None:
+        listed = options.pop("params")
+        params = [listed] if isinstance(listed, Tensor) else list(listed)
+        if unknown := sorted(options.keys() - defaults.keys()):
+            raise TypeError(f"{type(self).__name__} has no hyperparameter {', '.join(unknown)}")
+        options = {**defaults, **options}
+        slots = self._slots(options)
+        for p in params:
+            _check_parameter(p)
+            if p in self.state:
+                raise ValueError("a parameter is listed twice")
+            self.state[p] = tuple(np.zeros_like(p.data) for _ in slots)
+        self.param_groups.append(ParamGroup(params, options, slots, self._check))
+
+    def _slots(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The names of the state arrays that a parameter of a group with these hyperparameters has."""
+        return self.slots
+
+    @staticmethod
+    def _check(name: str, value: Any, slots: tuple[str, ...]) -> None:
+        """Raise ``ValueError`` for a value that hyperparameter ``name`` of a group with ``slots`` cannot have."""
+        if not (is_number(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+    def _call(self, group: ParamGroup) -> tuple[str, tuple[Any, ...]]:
+        """The kernel's name and its scalars for this group."""
+        raise NotImplementedError
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, from its gradient and state.
+
+        Raises ``ValueError`` for a schedule or a gradient that does not fit, before anything is written.
+        """
+        rates = [group.rate(int(self.step_count)) for group in self.param_groups]
+        arrays = [self._arrays(group) for group in self.param_groups]
+        for group, rate, by_dtype in zip(self.param_groups, rates, arrays, strict=True):
+            group.cells["lr"][...] = rate
+            name, scalars = self._call(group)
+            for operands in by_dtype.values():
+                launch(name, tuple(operands), scalars)
+            for p in group.params:
+                if p.grad is not None:
+                    written(p, type(self).__name__)
+        self.step_count += 1
+
+    def _arrays(self, group: ParamGroup) -> dict[Any, list[NDArray[Any]]]:
+        """What the kernel takes, tensor after tensor: parameter, state, gradient; float64 apart from float32."""
+        result: dict[Any, list[NDArray[Any]]] = {}
+        for p in group.params:
+            if p.grad is None:
+                continue
+            if not isinstance(p.grad, Tensor):
+                raise TypeError(f"a gradient must be a Tensor, got {type(p.grad).__name__}")
+            g = p.grad.data
+            if g.shape != p.shape or g.dtype != p.dtype:
+                raise ValueError(f"a gradient is {g.dtype} {g.shape}, its parameter {p.dtype} {p.shape}")
+            if g.strides != p.data.strides:
+                g = np.empty_like(p.data)
+                launch("copy", (g, p.grad.data))
+            result.setdefault(p.dtype, []).extend((p.data, *self.state[p], g))
+        return result
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for group in self.param_groups:
+            for p in group.params:
+                p.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copies of all state: step count, hyperparameters, slots by group and position."""
+        return {
+            "step": int(self.step_count),
+            "groups": [{name: g[name] for name in g.cells} for g in self.param_groups],
+            "slots": {path: array.copy() for path, array in self._named_slots()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict`` of an optimizer over parameters of the same shapes.
+
+        Schedules stay as they are.  Raises ``KeyError`` or ``ValueError`` for a
+        state that does not fit, before anything is written.
+        """
+        step, groups, arrays = state["step"], state["groups"], {k: np.asarray(v) for k, v in state["slots"].items()}
+        slots = dict(self._named_slots())
+        if slots.keys() != arrays.keys() or len(groups) != len(self.param_groups):
+            raise KeyError("the state belongs to an optimizer over other parameters")
+        for group, values in zip(self.param_groups, groups, strict=True):
+            if values.keys() != group.cells.keys():
+                raise KeyError(f"the state has hyperparameters {sorted(values)}, this optimizer {sorted(group.cells)}")
+            for name, value in values.items():
+                self._check(name, value, group.slots)
+        for path, array in slots.items():
+            got = arrays[path]
+            if (got.shape, got.dtype) != (array.shape, array.dtype):
+                raise ValueError(f"slot {path} is {array.dtype} {array.shape}, the state has {got.dtype} {got.shape}")
+        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+            raise ValueError(f"step must be a whole number of at least 0, got {step!r}")
+        for group, values in zip(self.param_groups, groups, strict=True):
+            for name, value in values.items():
+                group.cells[name][...] = value
+        for path, array in slots.items():
+            array[...] = arrays[path]
+        self.step_count[...] = step
+
+    def _named_slots(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for i, group in enumerate(self.param_groups):
+            for j, p in enumerate(group.params):
+                for slot, array in zip(group.slots, self.state[p], strict=True):
+                    yield f"{i}.{j}.{slot}", array
+
+    def __repr__(self) -> str:
+        lines = [", ".join(f"{name}={g[name]}" for name in g.cells) for g in self.param_groups]
+        return f"{type(self).__name__}({'; '.join(lines)})"
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite number, not a bool."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_parameter(p: Any) -> None:
+    if not isinstance(p, Tensor):
+        raise TypeError(f"an optimizer updates tensors, got {type(p).__name__}")
+    if not p.is_leaf or not p.requires_grad:
+        raise ValueError(f"an optimizer updates leaves that require grad, got {p!r}")
+    a = p.data
+    dense = a.transpose(np.argsort(a.strides)[::-1]).flags.c_contiguous  # in whatever order of axes
+    if not (dense and a.flags.behaved and a.dtype.isnative):
+        raise ValueError(
+            "an optimizer updates writeable arrays without gaps in memory, aligned and in native byte order, "
+            f"got dtype {a.dtype.str}, shape {a.shape}, strides {a.strides}, writeable={a.flags.writeable}"
+        )

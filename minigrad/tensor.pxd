@@ -1,0 +1,19 @@
+cimport cython
+
+cdef class Storage:
+    cdef public str recorded
+    cdef public Py_ssize_t version
+    cdef public str writer
+    cdef public str source
+
+cdef class Tensor:
+    cdef object __weakref__
+    cdef public object data
+    cdef public object node
+    cdef public object grad
+    cdef public Py_ssize_t index
+    cdef public bint _requires_grad
+    cdef public object _storage
+
+@cython.locals(t=Tensor)
+cpdef Tensor wrap(object data, object node=*, Py_ssize_t index=*)

@@ -1,0 +1,236 @@
+"""Tensor: an ndarray that remembers the operation it came from.
+
+The class is short on purpose.  Every method is one visible line through
+``ops``, a table that ``minigrad.ops`` fills when it is imported; so this file
+depends on nothing above it, and an editor or a type checker sees the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+ops: Any = SimpleNamespace()
+
+
+class Storage:
+    """The memory that a tensor and its views share: counts writes and names the last writer.
+
+    ``recorded`` names the operation whose result it is, where a graph may hold that
+    result without counting; it must not be written to.
+    """
+
+    __slots__ = ("recorded", "source", "version", "writer")
+
+    def __init__(self, recorded: str = "") -> None:
+        self.recorded = recorded
+        self.version = 0
+        self.writer = ""
+        self.source = ""
+
+    def written(self, writer: str, source: str = "") -> None:
+        self.version += 1
+        self.writer, self.source = writer, source
+
+
+class Tensor:
+    """An array with a gradient.
+
+    ``Tensor(array)`` shares the memory of a NumPy array; ``minigrad.tensor``
+    copies.  ``data`` is always an ndarray, also for 0-d.  A leaf that requires
+    grad receives ``.grad``, a Tensor of its own memory, from ``backward()``.
+    Tensors compare elementwise and hash by identity.
+    """
+
+    __slots__ = ("__weakref__", "_requires_grad", "_storage", "data", "grad", "index", "node")
+
+    __array_ufunc__ = None  # so that ndarray + Tensor asks the Tensor
+
+    def __init__(self, data: NDArray[Any], requires_grad: bool = False, node: Any = None, index: int = 0) -> None:
+        if type(data) is not np.ndarray:
+            if not isinstance(data, np.ndarray):
+                raise TypeError(f"Tensor() wraps an ndarray, got {type(data).__name__}; minigrad.tensor() converts")
+            data = np.asarray(data)
+        if data.dtype.kind not in "fiub":
+            raise TypeError(f"a Tensor holds floats, integers or bools, got dtype {data.dtype}")
+        if requires_grad and data.dtype.kind != "f":
+            raise TypeError(f"only floating-point tensors can require gradients, got {data.dtype}")
+        self.data = data
+        self.node = node
+        self.index = index
+        self.grad: Tensor | None = None
+        self._requires_grad = bool(requires_grad)
+        self._storage: Storage | None = None
+
+    # What it is ------------------------------------------------------------------
+
+    # fmt: off
+    @property
+    def shape(self) -> tuple[int, ...]: return self.data.shape
+    @property
+    def dtype(self) -> np.dtype[Any]: return self.data.dtype
+    @property
+    def ndim(self) -> int: return self.data.ndim
+    @property
+    def size(self) -> int: return self.data.size
+    @property
+    def is_leaf(self) -> bool: return self.node is None
+    @property
+    def requires_grad(self) -> bool: return self._requires_grad
+    # fmt: on
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, value: bool = True) -> Tensor:
+        """Start or stop receiving gradients; only a leaf can be told so."""
+        if self.node is not None:
+            raise RuntimeError("requires_grad can be set on leaves only; use detach() for a leaf with these values")
+        if value and self.data.dtype.kind != "f":
+            raise TypeError(f"only floating-point tensors can require gradients, got {self.data.dtype}")
+        self._requires_grad = bool(value)
+        return self
+
+    def storage(self) -> Storage:
+        """The write counter of its memory, shared with its views."""
+        if self._storage is None:
+            self._storage = Storage("" if self.node is None else self.node.op.name)
+        return self._storage
+
+    # In and out --------------------------------------------------------------------
+
+    def detach(self) -> Tensor:
+        """The same memory as a leaf outside the graph."""
+        result = Tensor(self.data)
+        result._storage = self.storage()
+        return result
+
+    def numpy(self) -> NDArray[Any]:
+        """The array itself; read-only where the tensor requires grad, since a write would go unseen."""
+        array = self.data.view()
+        if self._requires_grad:
+            array.flags.writeable = False
+        return array
+
+    def item(self) -> Any:
+        """The only element as a Python number; ``ValueError`` if there is not exactly one."""
+        if self.data.size != 1:
+            raise ValueError(f"item() needs exactly one element, got shape {self.data.shape}")
+        return self.data.item()
+
+    def assign_(self, value: Any, index: Any = ...) -> Tensor:
+        """Write ``value`` (broadcast) into the tensor, or into ``tensor[index]``, outside the graph."""
+        return ops.assign_(self, value, index)
+
+    def backward(
+        self,
+        gradient: Tensor | ArrayLike | None = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:
+        """Add the gradients of this tensor to the ``.grad`` of the leaves: see ``minigrad.autograd.backward``."""
+        ops.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        kind = "" if self.data.dtype == np.float32 else f", dtype={self.data.dtype}"
+        origin = f", node={self.node.op.name}" if self.node else ", requires_grad=True" if self._requires_grad else ""
+        return f"Tensor({text}{kind}{origin})"
+
+    def __index__(self) -> int:
+        if self.data.dtype.kind not in "iu" or self.data.ndim:
+            raise TypeError(f"only a 0-d integer tensor is an index, got {self.data.dtype} {self.data.shape}")
+        return int(self.data)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("tensors do not change in place: use t.assign_(value, index) outside the graph, or where()")
+
+    # One line each --------------------------------------------------------
+
+    # fmt: off
+    def tolist(self) -> Any: return self.data.tolist()
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any: return np.array(self.numpy(), dtype, copy=copy)
+    def __dlpack__(self, **arguments: Any) -> Any: return self.data.__dlpack__(**arguments)
+    def __dlpack_device__(self) -> Any: return self.data.__dlpack_device__()
+    def __len__(self) -> int: return len(self.data)
+    def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self.data)))
+    def __bool__(self) -> bool: return bool(self.data)
+    def __float__(self) -> float: return float(self.item())
+    def __int__(self) -> int: return int(self.item())
+    def __hash__(self) -> int: return id(self)
+
+    def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
+    def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
+    def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
+    def __sub__(self, other: Any) -> Tensor: return ops.subtract(self, other)
+    def __rsub__(self, other: Any) -> Tensor: return ops.subtract(other, self)
+    def __mul__(self, other: Any) -> Tensor: return ops.multiply(self, other)
+    def __rmul__(self, other: Any) -> Tensor: return ops.multiply(other, self)
+    def __truediv__(self, other: Any) -> Tensor: return ops.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Tensor: return ops.divide(other, self)
+    def __pow__(self, other: Any) -> Tensor: return ops.power(self, other)
+    def __rpow__(self, other: Any) -> Tensor: return ops.power(other, self)
+    def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
+    def __neg__(self) -> Tensor: return ops.negative(self)
+    def __pos__(self) -> Tensor: return self
+    def __abs__(self) -> Tensor: return ops.abs(self)
+    def __eq__(self, other: Any) -> Any: return NotImplemented if other is None else ops.equal(self, other)
+    def __ne__(self, other: Any) -> Any: return NotImplemented if other is None else ops.not_equal(self, other)
+    def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
+    def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
+    def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
+    def __ge__(self, other: Any) -> Tensor: return ops.greater_equal(self, other)
+
+    def abs(self) -> Tensor: return ops.abs(self)
+    def sign(self) -> Tensor: return ops.sign(self)
+    def square(self) -> Tensor: return ops.square(self)
+    def sqrt(self) -> Tensor: return ops.sqrt(self)
+    def reciprocal(self) -> Tensor: return ops.reciprocal(self)
+    def exp(self) -> Tensor: return ops.exp(self)
+    def expm1(self) -> Tensor: return ops.expm1(self)
+    def log(self) -> Tensor: return ops.log(self)
+    def log1p(self) -> Tensor: return ops.log1p(self)
+    def sin(self) -> Tensor: return ops.sin(self)
+    def cos(self) -> Tensor: return ops.cos(self)
+    def tanh(self) -> Tensor: return ops.tanh(self)
+    def sigmoid(self) -> Tensor: return ops.sigmoid(self)
+    def relu(self) -> Tensor: return ops.relu(self)
+    def clip(self, min: Any = None, max: Any = None) -> Tensor: return ops.clip(self, min, max)
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.sum(self, axis, keepdims)
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.mean(self, axis, keepdims)
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.max(self, axis, keepdims)
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.min(self, axis, keepdims)
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmax(self, axis, keepdims)
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmin(self, axis, keepdims)
+    def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
+    def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
+    def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def flatten(self) -> Tensor: return ops.reshape(self, -1)
+    def permute_dims(self, axes: Any) -> Tensor: return ops.permute_dims(self, axes)
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor: return ops.swapaxes(self, axis1, axis2)
+    def squeeze(self, axis: Any = None) -> Tensor: return ops.squeeze(self, axis)
+    def astype(self, dtype: DTypeLike) -> Tensor: return ops.astype(self, dtype)
+    @property
+    def T(self) -> Tensor: return ops.permute_dims(self, None)
+    @property
+    def mT(self) -> Tensor: return ops.swapaxes(self, -1, -2)
+    # fmt: on
+
+
+def wrap(data: NDArray[Any], node: Any = None, index: int = 0) -> Tensor:
+    """``Tensor(data, ...)`` for the engine, which need not check its own results."""
+    t = Tensor.__new__(Tensor)
+    t.data = data
+    t.node = node
+    t.index = index
+    t.grad = None
+    t._requires_grad = node is not None
+    t._storage = None
+    return t

@@ -1,0 +1,228 @@
+"""Hypothesis strategies that draw the arguments of an operation from its domain."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from ..operations import Operation
+from ..ops.domain import Bits, Boolean, Domain, Labels, Real
+from ..random import Generator
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.extra import numpy as hnp
+except ImportError as error:
+    raise ImportError("minigrad.testing.strategies needs Hypothesis: pip install 'minigrad[test]'") from error
+
+Shape = tuple[int, ...]
+Shapes = tuple[list[Shape], dict[str, Any]]  # of the inputs, and the attributes drawn together with them
+
+_SIDE = 3  # the longest axis
+_DIMS = 3  # the most axes
+
+
+def arguments(
+    operation: Operation, dtype: DTypeLike = np.float64
+) -> st.SearchStrategy[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Arguments ``(args, kwargs)`` at which ``operation`` is defined and smooth, floating arrays of ``dtype``.
+
+    Shapes are small, and empty or 0-d where the domain allows it; an optional input
+    is sometimes None.  A generator among the attributes moves with each call: copy it.
+
+    >>> import minigrad as mg
+    >>> from hypothesis import given
+    >>> @given(arguments(mg.multiply))
+    ... def test_multiply(call):
+    ...     args, kwargs = call
+    ...     check_grads(mg.multiply, *args, **kwargs)
+    """
+    if operation.domain is None:
+        raise ValueError(f"{operation.name} states no domain")
+    return _arguments(operation, operation.domain, np.dtype(dtype))
+
+
+@st.composite
+def _arguments(draw: st.DrawFn, operation: Operation, domain: Domain, dtype: np.dtype[Any]) -> Any:
+    names = list(operation.inputs) * (draw(st.integers(1, 3)) if operation.variadic else 1)
+    shapes, attributes = draw(_shapes(domain.shapes, len(names)))
+    known = dict(zip(names, shapes, strict=True))
+    args = []
+    for i, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        missing = i >= operation.required and not operation.variadic and draw(st.booleans())
+        args.append(None if missing else draw(_values(name, shape, domain, known, dtype)))
+    for name, kind in domain.attributes.items():
+        if name not in attributes:
+            attributes[name] = draw(_attribute(kind, shapes[0]))
+    return tuple(args), attributes
+
+
+# Values --------------------------------------------------------------------------------
+
+
+def _values(
+    name: str, shape: Shape, domain: Domain, shapes: dict[str, Shape], dtype: np.dtype[Any]
+) -> st.SearchStrategy[NDArray[Any]]:
+    kind = domain.inputs.get(name, Real())
+    if isinstance(kind, Boolean):
+        return hnp.arrays(np.bool_, shape)
+    if isinstance(kind, Labels):
+        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][-1] - 1))
+    if isinstance(kind, Bits):
+        return hnp.arrays(np.uint8, (math.prod(shapes[kind.of]) + 7) // 8)
+    if name in domain.apart:
+        reals = _apart(kind, shape, domain.apart.index(name), unique=len(domain.apart) == 1)
+    else:
+        reals = hnp.arrays(np.float64, shape, elements=_reals(kind))
+    return reals.map(lambda array: array.astype(dtype))
+
+
+def _reals(kind: Real) -> st.SearchStrategy[float]:
+    """Floats of the interval without its gaps: multiples of 2**-16, so that float32 holds them too."""
+    edges = [kind.low, *(p + side * kind.gap for p in sorted(kind.exclude) for side in (-1, 1)), kind.high]
+    grid = [math.floor(edge * 2**16) if i % 2 else math.ceil(edge * 2**16) for i, edge in enumerate(edges)]
+    pieces = [st.integers(low, high) for low, high in zip(grid[::2], grid[1::2], strict=True) if low <= high]
+    return st.one_of(pieces).map(lambda n: n * 2.0**-16)
+
+
+def _apart(kind: Real, shape: Shape, parity: int, unique: bool) -> st.SearchStrategy[NDArray[Any]]:
+    """Multiples of the gap: the even ones for one input, the odd ones for the other."""
+    places = st.integers(0, int((kind.high - kind.low) / (2 * kind.gap)) - 1)
+    drawn = hnp.arrays(np.int64, shape, elements=places, unique=unique)
+    return drawn.map(lambda n: np.asarray(kind.low + kind.gap * (2 * n + parity)))
+
+
+# Shapes --------------------------------------------------------------------------------
+
+
+def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
+    if relation in ("same", "nonempty"):
+        least = int(relation == "nonempty")
+        return hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE).map(
+            lambda shape: ([shape] * count, {})
+        )
+    if relation == "joined":
+        return _joined(count)
+    if relation == "indexed":
+        return _indexed()
+    return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
+
+
+@st.composite
+def _signature(draw: st.DrawFn, signature: str) -> Shapes:
+    specs = [spec.split(",") for spec in re.findall(r"\(([^)]+)\)", signature)]
+    letters = sorted({name for spec in specs for name in spec if name != "..."})
+    lengths = {name: (draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters}
+    loops = [i for i, spec in enumerate(specs) if "..." in spec]
+    drawn: dict[int, Shape] = {}
+    if loops:
+        together = hnp.mutually_broadcastable_shapes(
+            num_shapes=len(loops), max_dims=_DIMS - min(map(len, specs)) + 1, min_side=0, max_side=_SIDE
+        )
+        drawn = dict(zip(loops, draw(together).input_shapes, strict=True))
+    parts = [[drawn[i] if name == "..." else lengths[name] for name in spec] for i, spec in enumerate(specs)]
+    return [tuple(n for part in spec for n in part) for spec in parts], {}
+
+
+@st.composite
+def _joined(draw: st.DrawFn, count: int) -> Shapes:
+    shape = draw(hnp.array_shapes(min_dims=1, max_dims=_DIMS, min_side=0, max_side=_SIDE))
+    axis = draw(_axis(shape))
+    lengths = draw(st.lists(st.integers(0, _SIDE), min_size=count, max_size=count))
+    place = axis % len(shape)
+    return [(*shape[:place], n, *shape[place + 1 :]) for n in lengths], {"axis": axis}
+
+
+@st.composite
+def _indexed(draw: st.DrawFn) -> Shapes:
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=_DIMS, min_side=0, max_side=_SIDE))
+    index = draw(_index(shape))
+    return [np.empty(shape)[index].shape], {"index": index, "shape": shape}
+
+
+# Attributes ----------------------------------------------------------------------------
+
+
+def _attribute(kind: Any, shape: Shape) -> st.SearchStrategy[Any]:
+    return st.sampled_from(kind) if isinstance(kind, tuple) else _ATTRIBUTES[kind](shape)
+
+
+def _axis(shape: Shape) -> st.SearchStrategy[int]:
+    return st.integers(-len(shape), len(shape) - 1)
+
+
+def _either_sign(axes: Sequence[int], ndim: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """The same axes, each counted from the front or from the back."""
+    return st.tuples(*[st.sampled_from((axis, axis - ndim)) for axis in axes])
+
+
+def _some_of(axes: Sequence[int], ndim: int) -> st.SearchStrategy[tuple[int, ...]]:
+    chosen = st.lists(st.sampled_from(axes), unique=True) if axes else st.just([])
+    return chosen.flatmap(lambda some: _either_sign(some, ndim))
+
+
+def _axis_or_none(shape: Shape) -> st.SearchStrategy[Any]:
+    return st.none() | _axis(shape) if shape else st.none()
+
+
+def _axes(shape: Shape) -> st.SearchStrategy[Any]:
+    return _axis_or_none(shape) | _some_of(range(len(shape)), len(shape))
+
+
+def _new_axes(shape: Shape) -> st.SearchStrategy[Any]:
+    ndim = len(shape) + 2
+    return st.integers(-ndim + 1, ndim - 2) | st.lists(
+        st.integers(0, ndim - 1), min_size=2, max_size=2, unique=True
+    ).flatmap(lambda two: _either_sign(two, ndim))
+
+
+def _unit_axes(shape: Shape) -> st.SearchStrategy[Any]:
+    return st.none() | _some_of([axis for axis, n in enumerate(shape) if n == 1], len(shape))
+
+
+def _permutation(shape: Shape) -> st.SearchStrategy[Any]:
+    orders = st.permutations(range(len(shape)))
+    return st.none() | orders.flatmap(lambda axes: _either_sign(axes, len(shape)))
+
+
+def _other_shape(shape: Shape) -> st.SearchStrategy[Any]:
+    size = math.prod(shape)
+    candidates: list[Any] = [size, (size,), -1, shape[::-1], (1, *shape), (*shape, 1)]
+    if shape and 0 not in shape[1:]:
+        candidates.append((-1, *shape[1:]))
+    return st.sampled_from(candidates)
+
+
+def _wider_shape(shape: Shape) -> st.SearchStrategy[Shape]:
+    """A shape that ``shape`` broadcasts to."""
+    lengths = st.integers(0, _SIDE)
+    stretched = st.tuples(*[lengths if n == 1 else st.just(n) for n in shape])
+    return st.one_of(stretched, st.tuples(lengths, stretched).map(lambda drawn: (drawn[0], *drawn[1])))
+
+
+def _index(shape: Shape) -> st.SearchStrategy[Any]:
+    """Slices, integers, new axes and ellipses, arrays of integers, or a mask."""
+    kinds: list[st.SearchStrategy[Any]] = [
+        hnp.basic_indices(shape, allow_newaxis=True, max_dims=_DIMS + 1),
+        hnp.arrays(np.bool_, shape),
+    ]
+    if shape and 0 not in shape:
+        kinds.append(hnp.integer_array_indices(shape, result_shape=hnp.array_shapes(max_dims=2, max_side=_SIDE)))
+    return st.one_of(kinds)
+
+
+_ATTRIBUTES: dict[str, Callable[[Shape], st.SearchStrategy[Any]]] = {
+    "axis": _axis,
+    "axis or none": _axis_or_none,
+    "axes": _axes,
+    "new axes": _new_axes,
+    "unit axes": _unit_axes,
+    "permutation": _permutation,
+    "shape": _other_shape,
+    "wider shape": _wider_shape,
+    "index": _index,
+    "generator": lambda shape: st.integers(0, 2**64 - 1).map(Generator),
+}

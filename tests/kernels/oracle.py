@@ -1,0 +1,248 @@
+"""What every kernel must give, and how near: formulas independent of minigrad.
+
+An oracle takes the arguments of its kernel (destinations, inputs, scalars) and
+returns what the destinations must hold.  Rows of tolerance EXACT are worked out
+step by step in the dtype of the arrays, all others in float64.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from minigrad.kernels import KERNELS
+
+Array = NDArray[Any]
+
+
+# Philox4x32 and dropout, in Python's own integers -------------------------------------------
+
+
+def philox_block(counter: Sequence[int], key: Sequence[int], rounds: int) -> list[int]:
+    """Salmon et al. 2011, section 3.3, with the words in the order of Random123."""
+    (c0, c1, c2, c3), (k0, k1) = map(int, counter), map(int, key)
+    for _ in range(rounds):
+        high0, low0 = divmod(0xD2511F53 * c0, 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * c2, 2**32)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + 0x9E3779B9) % 2**32, (k1 + 0xBB67AE85) % 2**32
+    return [c0, c1, c2, c3]
+
+
+def philox(out: Array, counter: Array, key: Array, rounds: float) -> Array:
+    blocks = [philox_block(c, k, int(rounds)) for c, k in zip(counter, key, strict=True)]
+    return np.array(blocks, np.uint32).reshape(out.shape)
+
+
+def kept(size: int, keep: float, key: int, counter: int) -> NDArray[np.bool_]:
+    """Element i takes half i % 2 of word i / 2 % 4 of the block at counter + i / 8."""
+    decisions: list[int] = []
+    for block in range(-(-size // 8)):
+        at = (counter + block) % 2**64
+        words = philox_block([at % 2**32, at >> 32, 0, 0], [key % 2**32, key >> 32], 10)
+        decisions += [word >> shift & 0xFFFF for word in words for shift in (0, 16)]
+    return np.array(decisions[:size], np.int64) < keep
+
+
+def masked(x: Array, chosen: Array, keep: float) -> Array:
+    return np.where(chosen.reshape(x.shape), x * np.float32(65536 / keep if keep else 0), 0)
+
+
+def dropout(out: Array, mask: Array, x: Array, keep: Any, key: Any, counter: Any) -> tuple[Array, Array]:
+    chosen = kept(x.size, float(keep), int(key), int(counter))
+    return masked(x, chosen, float(keep)), np.packbits(chosen, bitorder="little")
+
+
+def dropout_grad(out: Array, g: Array, mask: Array, keep: Any) -> Array:
+    chosen = [mask[i // 8] >> i % 8 & 1 for i in range(g.size)]
+    return masked(g, np.array(chosen, bool), float(keep))
+
+
+# Reductions, products, rows -------------------------------------------------------------------
+
+
+def reduction(function: Callable[..., Any]) -> Callable[..., Array]:
+    def reduced(out: Array, x: Array) -> Array:
+        axes = tuple(i for i, n in enumerate(out.shape) if n == 1)
+        return np.asarray(function(x, axis=axes, keepdims=True))
+
+    return reduced
+
+
+def linear(out: Array, x: Array, weight: Array, bias: Array, relu: Any) -> Array:
+    y = np.einsum("ik,jk->ij", x, weight) + bias
+    return np.maximum(y, 0) if relu else y
+
+
+def softmax_grad(out: Array, g: Array, y: Array) -> Array:
+    jacobian = np.einsum("ri,ij->rij", y, np.eye(y.shape[1])) - np.einsum("ri,rj->rij", y, y)
+    return np.einsum("ri,rij->rj", g, jacobian)
+
+
+def log_softmax_grad(out: Array, g: Array, y: Array) -> Array:
+    jacobian = np.eye(y.shape[1]) - np.exp(y)[:, None, :]
+    return np.einsum("ri,rij->rj", g, jacobian)
+
+
+def cross_entropy(out: Array, x: Array, labels: Array) -> Array:
+    return special.logsumexp(x, axis=1) - np.take_along_axis(x, labels[:, None], 1)[:, 0]
+
+
+def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> Array:
+    return g[:, None] * (special.softmax(x, axis=1) - (labels[:, None] == np.arange(x.shape[1])))
+
+
+# Updates, step by step in the dtype of the arrays --------------------------------------------
+
+
+def sgd(w: Array, g: Array, lr: Any, weight_decay: Any) -> Array:
+    f = w.dtype.type
+    return w - f(lr) * (g + f(weight_decay) * w)
+
+
+def sgd_momentum(
+    w: Array, v: Array, g: Array, lr: Any, momentum: Any, dampening: Any, nesterov: Any, weight_decay: Any, step: Any
+) -> tuple[Array, Array]:
+    f = w.dtype.type
+    d = g + f(weight_decay) * w
+    v = f(momentum) * v + f(1 - float(dampening)) * d if step else d
+    return w - f(lr) * (d + f(momentum) * v if nesterov else v), v
+
+
+def adam(
+    w: Array, m: Array, v: Array, g: Array, lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any,
+    decoupled: Any, step: Any,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    f, lr, b1, b2, decay = w.dtype.type, float(lr), float(beta1), float(beta2), float(weight_decay)
+    if not decoupled:
+        g = g + f(decay) * w
+    m, v = f(b1) * m + f(1 - b1) * g, f(b2) * v + f(1 - b2) * (g * g)
+    rate, root = f(lr / (1 - b1 ** (float(step) + 1))), f(np.sqrt(1 - b2 ** (float(step) + 1)))
+    shrunk = f(1 - lr * decay) * w if decoupled else w
+    return shrunk - rate * (m / (np.sqrt(v) / root + f(eps))), m, v
+
+
+def either_nan(a: Array, b: Array) -> NDArray[np.bool_]:
+    return np.isnan(a) | np.isnan(b)
+
+
+ORACLE: dict[str, Callable[..., Any]] = {
+    "copy": lambda out, x: x,
+    "negative": lambda out, x: x * -1,
+    "absolute": lambda out, x: np.where(np.signbit(x), -x, x),
+    "sign": lambda out, x: np.where(np.isnan(x), x, (x > 0) * 1.0 - (x < 0)),
+    "square": lambda out, x: x * x,
+    "sqrt": lambda out, x: np.sqrt(x),
+    "reciprocal": lambda out, x: 1 / x,
+    "relu": lambda out, x: np.where(x <= 0, 0, x),
+    "clip": lambda out, x, low, high: np.where(x < low, low, np.where(x > high, high, x)),
+    "within": lambda out, x, low, high: 1.0 - ((x < low) | (x > high) | np.isnan(x)),
+    "exp": lambda out, x: np.exp(x),
+    "log": lambda out, x: np.log(x),
+    "tanh": lambda out, x: np.tanh(x),
+    "sigmoid": lambda out, x: special.expit(x),
+    "expm1": lambda out, x: np.expm1(x),
+    "log1p": lambda out, x: np.log1p(x),
+    "sin": lambda out, x: np.sin(x),
+    "cos": lambda out, x: np.cos(x),
+    "add": lambda out, a, b: a + b,
+    "subtract": lambda out, a, b: a - b,
+    "multiply": lambda out, a, b: a * b,
+    "divide": lambda out, a, b: a / b,
+    "power": lambda out, a, b: a**b,
+    "maximum": lambda out, a, b: np.where(either_nan(a, b), np.nan, np.where(a > b, a, b)),
+    "minimum": lambda out, a, b: np.where(either_nan(a, b), np.nan, np.where(a < b, a, b)),
+    "greater_share": lambda out, a, b: np.where(either_nan(a, b), 0.5, ((a > b) * 1.0 + (a >= b)) / 2),
+    "relu_grad": lambda out, g, y: np.where(y <= 0, 0, g),
+    "tanh_grad": lambda out, g, y: g * (1 - y * y),
+    "sigmoid_grad": lambda out, g, y: g * (y * (1 - y)),
+    "where": lambda out, condition, a, b: np.where(condition != 0, a, b),
+    "sum": reduction(np.sum),
+    "mean": reduction(np.mean),
+    "max": reduction(np.max),
+    "min": reduction(np.min),
+    "matmul": lambda out, a, b: np.einsum("...ik,...kj->...ij", a, b),
+    "linear": linear,
+    "softmax": lambda out, x: special.softmax(x, axis=1),
+    "log_softmax": lambda out, x: special.log_softmax(x, axis=1),
+    "logsumexp": lambda out, x: special.logsumexp(x, axis=1),
+    "softmax_grad": softmax_grad,
+    "log_softmax_grad": log_softmax_grad,
+    "cross_entropy": cross_entropy,
+    "cross_entropy_grad": cross_entropy_grad,
+    "philox": philox,
+    "dropout": dropout,
+    "dropout_grad": dropout_grad,
+    "sgd": sgd,
+    "sgd_momentum": sgd_momentum,
+    "adam": adam,
+}
+
+
+# Tolerances --------------------------------------------------------------------------------------
+
+
+def tolerance(name: str) -> str:
+    """The row's class; NumPy's own functions stand in where there is no C kernel."""
+    row = KERNELS[name]
+    return row.tolerance if row.dtypes else "ULP4"
+
+
+def _wide(a: Any) -> Any:
+    return a.astype(np.float64) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+
+
+def expected(name: str, outputs: Sequence[Array], inputs: Sequence[Array], scalars: Sequence[Any]) -> list[Array]:
+    arrays = [*outputs, *inputs]
+    with np.errstate(all="ignore"):
+        if tolerance(name) != "EXACT":
+            arrays = [_wide(a) for a in arrays]
+        found = ORACLE[name](*arrays, *scalars)
+    found = found if isinstance(found, tuple) else (found,)
+    return [np.broadcast_to(e, out.shape) for e, out in zip(found, outputs, strict=True)]
+
+
+def _sum_scale(name: str, outputs: Sequence[Array], inputs: Sequence[Array], scalars: Sequence[Any]) -> Array:
+    return expected(name, outputs, [np.abs(a) for a in inputs], scalars)[0]
+
+
+def _row_scale(inputs: Sequence[Array], wanted: Array) -> Array:
+    """The largest of 1 and the finite elements of each row, shaped to broadcast against ``wanted``."""
+    largest = np.ones(len(wanted))
+    for a in (*inputs, wanted):
+        if a.dtype.kind == "f":
+            sizes = np.where(np.isfinite(a), np.abs(a), 0)
+            largest = np.maximum(largest, sizes if a.ndim == 1 else sizes.max(axis=1))
+    return largest.reshape(-1, *[1] * (wanted.ndim - 1))
+
+
+def bound(name: str, wanted: Array, outputs: Sequence[Array], inputs: Sequence[Array], scalars: Sequence[Any]) -> Any:
+    """How far from ``wanted`` a result may lie: the tolerance classes at the top of ``kernels.def``."""
+    kind, single = tolerance(name), outputs[0].dtype == np.float32
+    if kind == "EXACT":
+        return 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        if kind == "ULP4":
+            return 4 * np.spacing(np.abs(wanted.astype(outputs[0].dtype))).astype(np.float64)
+        if kind == "SUM":
+            run = inputs[0].shape[-1] if KERNELS[name].family == "MATMUL" else 32
+            return (16 + run / 2) * np.finfo(outputs[0].dtype).eps * _sum_scale(name, outputs, inputs, scalars)
+        return (1e-5 if single else 1e-13) * _row_scale(inputs, wanted)
+
+
+def assert_near(name: str, got: Array, wanted: Array, within: Any) -> None:
+    """Equal (NaN to NaN, -0 to 0), or at most ``within`` away."""
+    with np.errstate(all="ignore"):
+        rounded = wanted.astype(got.dtype)
+        same = (got == rounded) | ((got != got) & (rounded != rounded))
+        near = np.abs(got.astype(np.float64) - wanted) <= within
+    wrong = np.argwhere(~(same | near))
+    if len(wrong):
+        at = tuple(wrong[0])
+        allowed = np.broadcast_to(within, got.shape)[at]
+        raise AssertionError(
+            f"{name}: {len(wrong)} of {got.size} elements differ; at {at}: got {got[at]!r}, "
+            f"wanted {wanted[at]!r} within {allowed!r}"
+        )

@@ -1,0 +1,162 @@
+"""Every operation on every target, in float32 and float64, against NumPy and SciPy in float64."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from minigrad import kernels
+from minigrad.operations import Operation
+from minigrad.random import philox4x32
+from minigrad.testing.strategies import arguments
+
+from .test_gradients import every_operation, operations
+
+
+def softmax_grad(dy: Any, y: Any, axis: int = -1) -> Any:
+    return y * (dy - (dy * y).sum(axis, keepdims=True))
+
+
+def log_softmax_grad(dy: Any, y: Any, axis: int = -1) -> Any:
+    return dy - np.exp(y) * dy.sum(axis, keepdims=True)
+
+
+def cross_entropy(x: Any, labels: Any) -> Any:
+    return -special.log_softmax(x, 1)[np.arange(len(x)), labels]
+
+
+def cross_entropy_grad(dy: Any, x: Any, labels: Any) -> Any:
+    return dy[:, None] * (special.softmax(x, 1) - np.eye(x.shape[1])[labels])
+
+
+def getitem_grad(dy: Any, index: Any, shape: Any) -> Any:
+    out = np.zeros(shape)
+    np.add.at(out, index, dy)
+    return out
+
+
+def scale(p: float) -> float:
+    keep = round((1 - p) * 65536)
+    return 65536 / keep if keep else 0.0
+
+
+def dropout(x: Any, p: float, rng: Any) -> Any:
+    """Element i is kept where the i-th half-word of the stream, low half first, is below 65536 (1 - p)."""
+    key, first = int(rng.key), int(rng.counter)
+    blocks = [[(first + i) % 2**32, (first + i) >> 32, 0, 0] for i in range(-(-x.size // 8))]
+    words = philox4x32(np.array(blocks, np.uint32).reshape(-1, 4), [key % 2**32, key >> 32]).reshape(-1)
+    halves = np.stack([words & 0xFFFF, words >> 16], axis=1).reshape(-1)[: x.size]
+    kept = halves < round((1 - p) * 65536)
+    return np.where(kept.reshape(x.shape), x * scale(p), 0), np.packbits(kept, bitorder="little")
+
+
+def dropout_grad(dy: Any, mask: Any, p: float) -> Any:
+    kept = np.unpackbits(mask, bitorder="little")[: dy.size].reshape(dy.shape)
+    return np.where(kept, dy * scale(p), 0)
+
+
+def within(x: Any, min: Any, max: Any) -> Any:
+    return 1.0 * ((x >= (-np.inf if min is None else min)) & (x <= (np.inf if max is None else max)))
+
+
+OWN: dict[str, Callable[..., Any]] = {
+    "astype": lambda x, dtype: x.astype(dtype),
+    "clip": lambda x, min, max: x if min is max is None else np.clip(x, min, max),
+    "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
+    "dropout_and_mask": dropout,
+    "dropout_grad": dropout_grad,
+    "getitem": lambda x, index: x[index],
+    "getitem_grad": getitem_grad,
+    "greater_share": lambda a, b: np.heaviside(a - b, 0.5),
+    "linear": lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
+    "log_softmax": special.log_softmax,
+    "log_softmax_grad": log_softmax_grad,
+    "logsumexp": special.logsumexp,
+    "matmul_arrays": np.matmul,
+    "permute_dims": np.transpose,
+    "relu": lambda x: np.maximum(x, 0),
+    "relu_grad": lambda dy, y: np.where(y > 0, dy, 0),
+    "reshape": np.reshape,
+    "sample_cross_entropy": cross_entropy,
+    "sample_cross_entropy_grad": cross_entropy_grad,
+    "sigmoid": special.expit,
+    "sigmoid_grad": lambda dy, y: dy * y * (1 - y),
+    "softmax": special.softmax,
+    "softmax_grad": softmax_grad,
+    "tanh_grad": lambda dy, y: dy * (1 - y * y),
+    "within": within,
+}
+
+
+def oracle_of(operation: Operation) -> Callable[..., Any]:
+    """The function above, or NumPy's of this name."""
+    return OWN.get(operation.name) or getattr(np, operation.name)
+
+
+def test_no_oracle_is_left_over() -> None:
+    assert set(OWN) <= set(operations())
+
+
+def contiguous(a: np.ndarray) -> np.ndarray:
+    return a.copy(order="C")
+
+
+def column_major(a: np.ndarray) -> np.ndarray:
+    return a.copy(order="F")
+
+
+def backwards(a: np.ndarray) -> np.ndarray:
+    return a[..., ::-1].copy()[..., ::-1] if a.ndim else a
+
+
+def with_gaps(a: np.ndarray) -> np.ndarray:
+    return np.repeat(a, 2, axis=-1)[..., ::2] if a.ndim else a
+
+
+def byte_swapped(a: np.ndarray) -> np.ndarray:
+    return a.astype(a.dtype.newbyteorder())
+
+
+@contextmanager
+def using(target: str) -> Iterator[None]:
+    before = kernels.active()
+    kernels.use(target)
+    try:
+        yield
+    finally:
+        kernels.use(before)
+
+
+layouts = st.sampled_from([contiguous, column_major, backwards, with_gaps, byte_swapped])
+
+
+@every_operation
+@given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
+def test_forward(operation: Operation, data: st.DataObject, dtype: Any) -> None:
+    args, kwargs = data.draw(arguments(operation, dtype))
+    args = [a if a is None else data.draw(layouts)(a) for a in args]
+    expected = oracle_of(operation)(*map(in_float64, args), **deepcopy(kwargs))
+    for target in kernels.targets():
+        with using(target):
+            found = operation(*args, **deepcopy(kwargs))
+        for y, oracle in zip(found, expected, strict=True) if isinstance(found, tuple) else [(found, expected)]:
+            check(y.numpy(), np.asarray(oracle), kwargs.get("dtype", dtype), 16 * np.finfo(dtype).eps)
+
+
+def in_float64(a: Any) -> Any:
+    return a.astype(np.float64) if a is not None and a.dtype.kind == "f" else a
+
+
+def check(y: np.ndarray, oracle: np.ndarray, dtype: Any, slack: float) -> None:
+    """The same shape, the dtype of the inputs or NumPy's if not floating, the same values but for rounding."""
+    assert y.shape == oracle.shape
+    assert y.dtype.newbyteorder("=") == (dtype if oracle.dtype.kind == "f" else oracle.dtype)
+    if oracle.dtype.kind == "f":
+        np.testing.assert_allclose(y, oracle, rtol=slack, atol=slack * (1 + np.abs(oracle).max(initial=0)))
+    else:
+        np.testing.assert_array_equal(y, oracle)

@@ -1,0 +1,44 @@
+"""Every operation: first and second derivatives against central differences."""
+
+import importlib
+import pkgutil
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad.ops
+from minigrad.operations import Operation
+from minigrad.testing import check_grads
+from minigrad.testing.strategies import arguments
+
+
+def operations() -> dict[str, Operation]:
+    """All operations that the package defines, by name."""
+    modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(minigrad.ops.__path__, "minigrad.ops.")]
+    return {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Operation)}
+
+
+every_operation = pytest.mark.parametrize("operation", [pytest.param(o, id=name) for name, o in operations().items()])
+
+
+@every_operation
+def test_states_its_domain(operation: Operation) -> None:
+    assert operation.domain is not None, f"{operation.name} needs a domain: see minigrad/ops/domain.py"
+
+
+@every_operation
+@given(data=st.data())
+def test_gradients(operation: Operation, data: st.DataObject) -> None:
+    args, kwargs = data.draw(arguments(operation))
+
+    def call(*args: Any) -> Any:
+        return operation(*args, **deepcopy(kwargs))  # a generator starts anew each time
+
+    outputs = call(*args)
+    if any(y.dtype.kind == "f" for y in (outputs if isinstance(outputs, tuple) else (outputs,))):
+        check_grads(call, *args)
+    else:
+        assert not operation.differentiable

@@ -1,0 +1,361 @@
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.schedules import cosine
+
+KINDS: dict[str, Callable[..., optim.Optimizer]] = {
+    "SGD": lambda params, lr=0.1: optim.SGD(params, lr=lr),
+    "momentum": lambda params, lr=0.1: optim.SGD(params, lr=lr, momentum=0.9),
+    "Adam": lambda params, lr=0.1: optim.Adam(params, lr=lr),
+    "AdamW": lambda params, lr=0.1: optim.AdamW(params, lr=lr),
+}
+every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
+
+
+def parameter(*shape: int, grad: float | None = 1.0, dtype: Any = np.float32) -> nn.Parameter:
+    p = nn.Parameter(np.ones(shape, dtype))
+    p.grad = None if grad is None else mg.full(shape, grad, dtype)
+    return p
+
+
+def everything(optimizer: optim.Optimizer) -> list[Any]:
+    """All that a step may change."""
+    arrays = [optimizer.step_count]
+    for group in optimizer.param_groups:
+        arrays += group.cells.values()
+    for p, slots in optimizer.state.items():
+        arrays += [p.data, *slots]
+    return [array.tolist() for array in arrays]
+
+
+# Groups and hyperparameters
+
+
+def test_groups_have_hyperparameters_of_their_own() -> None:
+    a, b, c = parameter(2), parameter(2), parameter(2)
+    optimizer = optim.SGD([{"params": [a, b]}, {"params": c, "lr": 0.5, "momentum": 0.9}], lr=0.1)
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_allclose(a.numpy(), 1 - 0.2, rtol=1e-6)
+    np.testing.assert_allclose(b.numpy(), 1 - 0.2, rtol=1e-6)
+    np.testing.assert_allclose(c.numpy(), 1 - 0.5 - 0.5 * 1.9, rtol=1e-6)
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.0, 0.9]
+
+
+def test_a_group_reads_like_a_dict_and_keeps_its_numbers_in_cells() -> None:
+    p = parameter(2)
+    (group,) = optim.Adam([p], lr=0.25, betas=[0.5, 0.75]).param_groups  # type: ignore[arg-type]
+    assert dict(group) == {"params": [p], "lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0}
+    cell = group.cells["lr"]
+    assert (cell.shape, cell.dtype) == ((), np.float64)
+    group["lr"] = 0.125
+    group.update(eps=0.5, betas=(0.25, 0.5))
+    assert group.cells["lr"] is cell
+    assert cell == 0.125
+    assert (group["eps"], group["betas"]) == (0.5, (0.25, 0.5))
+    assert optim.SGD([p], lr=1, momentum=0.9, nesterov=True).param_groups[0]["nesterov"] is True
+    with pytest.raises(KeyError, match="this optimizer has no 'momentum'; it has lr, betas"):
+        group["momentum"] = 0.9
+    with pytest.raises(TypeError, match="cannot be deleted"):
+        del group["lr"]
+
+
+def test_a_new_number_counts_from_the_next_step() -> None:
+    p = parameter(1)
+    optimizer = optim.SGD([p], lr=0.5)
+    optimizer.step()
+    optimizer.param_groups[0]["lr"] = 0.125
+    optimizer.step()
+    assert p.item() == 1 - 0.5 - 0.125
+
+
+BAD_NUMBERS: list[Any] = [np.nan, np.inf, -np.inf, -1e-9, True, "0.1", None, (0.1, 0.2), [0.1], np.ones(2), mg.ones(())]
+BAD_PAIRS: list[Any] = [0.9, (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, np.nan), (True, 0.9), "ab", None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [(kind, "lr", value) for kind in (optim.SGD, optim.Adam, optim.AdamW) for value in BAD_NUMBERS]
+    + [(optim.SGD, name, value) for name in ("momentum", "dampening", "weight_decay") for value in BAD_NUMBERS]
+    + [(optim.Adam, name, value) for name in ("eps", "weight_decay") for value in BAD_NUMBERS]
+    + [(optim.AdamW, "betas", value) for value in BAD_PAIRS]
+    + [(optim.SGD, "nesterov", value) for value in (1, "yes", None)],
+)
+def test_a_hyperparameter_that_cannot_be_is_refused_everywhere(kind: Any, name: str, value: Any) -> None:
+    message = f"^{name} must be (two numbers|a finite number|True or False).*, got "
+    p = parameter(2)
+    with pytest.raises(ValueError, match=message):
+        kind([p], **{"lr": 0.1, name: value})
+    with pytest.raises(ValueError, match=message):
+        kind([{"params": [p], name: value}], lr=0.1)
+    optimizer = kind([p], lr=0.1)
+    before = everything(optimizer)
+    with pytest.raises(ValueError, match=message):
+        optimizer.param_groups[0][name] = value
+    assert everything(optimizer) == before
+
+
+def test_momentum_needs_its_buffer_from_the_start_and_nesterov_needs_momentum() -> None:
+    (group,) = optim.SGD([parameter(1)], lr=0.1).param_groups
+    with pytest.raises(ValueError, match="momentum needs a buffer"):
+        group["momentum"] = 0.9
+    for options in ({}, {"momentum": 0.9, "dampening": 0.1}):
+        with pytest.raises(ValueError, match="nesterov needs a momentum above 0 and no dampening"):
+            optim.SGD([parameter(1)], lr=0.1, nesterov=True, **options)
+
+
+# Schedules
+
+
+@every_kind
+def test_the_first_update_uses_the_rate_at_0(make: Any) -> None:
+    asked: list[int] = []
+
+    def schedule(step: int) -> float:
+        asked.append(step)
+        return 2.0**-step
+
+    optimizer = make([parameter(1)], lr=schedule)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+    asked.clear()
+    rates = []
+    for _ in range(4):
+        optimizer.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert asked == [0, 1, 2, 3]
+    assert rates == [1, 0.5, 0.25, 0.125]
+    assert optimizer.step_count == 4
+
+
+def test_a_number_replaces_the_schedule_and_a_schedule_the_number() -> None:
+    a, b = parameter(1), parameter(1)
+    optimizer = optim.SGD([{"params": a, "lr": cosine(0.5, 10)}, {"params": b, "lr": 0.25}], lr=1)
+    first, second = optimizer.param_groups
+    first["lr"], second["lr"] = 0.125, lambda step: step + 1
+    optimizer.step()
+    optimizer.step()
+    assert (first["lr"], second["lr"]) == (0.125, 2.0)
+    assert (a.item(), b.item()) == (1 - 2 * 0.125, 1 - 1 - 2)
+
+
+@pytest.mark.parametrize("rate", [np.nan, np.inf, -1.0, None, "0.1", True])
+def test_a_schedule_that_goes_wrong_stops_the_step_before_anything_is_written(rate: Any) -> None:
+    optimizer = optim.Adam([{"params": parameter(2), "lr": cosine(0.1, 9)}, {"params": parameter(2)}],
+                           lr=lambda step: 0.1 if step < 2 else rate)  # fmt: skip
+    optimizer.step()
+    optimizer.step()
+    before = everything(optimizer)
+    with pytest.raises(ValueError, match="lr must be a finite number of at least 0, got"):
+        optimizer.step()
+    assert everything(optimizer) == before
+    with pytest.raises(ValueError, match="lr must be"):
+        optim.SGD([parameter(1)], lr=lambda step: rate)
+
+
+# Parameters
+
+
+@every_kind
+def test_a_parameter_without_gradient_is_skipped(make: Any) -> None:
+    with_grad, without = parameter(3), parameter(3, grad=None)
+    optimizer = make([without, with_grad])
+    optimizer.step()
+    assert without.tolist() == [1, 1, 1]
+    assert not any(array.any() for array in optimizer.state[without])
+    assert (with_grad.numpy() < 1).all()
+    optimizer.zero_grad()
+    assert with_grad.grad is None
+    optimizer.step()
+    assert optimizer.step_count == 2
+
+
+@every_kind
+def test_state_has_the_memory_order_of_its_parameter(make: Any) -> None:
+    start = np.arange(12, dtype=np.float32).reshape(3, 4)
+    gradient = np.arange(12, dtype=np.float32).reshape(3, 4)[::-1] - 5
+    wide = np.empty((3, 2, 4), np.float32)[:, :1]  # an axis of length 1 may have any stride
+    layouts = [start.copy(), np.asfortranarray(start), start.copy().reshape(3, 4, 1).swapaxes(1, 2)]
+    layouts += [start.T.copy().T[:, None], wide[:1]]
+    layouts[-1][:] = start[:1]
+    parameters = [nn.Parameter(array) for array in layouts]
+    optimizer = make(parameters)
+    for p in parameters:
+        p.grad = mg.tensor(gradient[: len(p)].reshape(p.shape))
+        assert all(array.squeeze().strides == p.data.squeeze().strides for array in optimizer.state[p])
+    optimizer.step()
+    optimizer.step()
+    for p in parameters[1:]:
+        np.testing.assert_array_equal(p.numpy().reshape(-1, 4), parameters[0].numpy()[: len(p)])
+
+
+@every_kind
+def test_both_precisions_in_one_group(make: Any) -> None:
+    single, double = parameter(3), parameter(3, dtype=np.float64)
+    optimizer = make([double, single])
+    optimizer.step()
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(single.numpy(), double.numpy(), rtol=1e-6)
+
+
+def read_only() -> nn.Parameter:
+    array = np.ones(3, np.float32)
+    array.flags.writeable = False
+    return nn.Parameter(array)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "message"),
+    [
+        ([], ValueError, "got no parameters"),
+        (None, TypeError, "an iterable of tensors or of dicts, got NoneType"),
+        (parameter(2), TypeError, "an iterable of tensors or of dicts, got Parameter"),
+        (nn.Linear(1, 1), TypeError, "an iterable of tensors or of dicts, got Linear"),
+        ([np.ones(2)], TypeError, "updates tensors, got ndarray"),
+        ([{"params": [parameter(1)]}, parameter(1)], TypeError, "a dict with 'params', got Tensor"),
+        ([{"lr": 0.1}], TypeError, "a dict with 'params', got {'lr': 0.1}"),
+        ([{"params": [parameter(1)], "beta": 1}], TypeError, "has no hyperparameter beta"),
+        ([mg.ones(2)], ValueError, "leaves that require grad"),
+        ([mg.ones(2, requires_grad=True) * 2], ValueError, "leaves that require grad"),
+        ([nn.Parameter(np.ones((4, 4), np.float32)[:, :2])], ValueError, r"without gaps .* strides \(16, 4\)"),
+        ([nn.Parameter(np.ones(4, np.float32)[::-1])], ValueError, "without gaps"),
+        ([nn.Parameter(np.broadcast_to(np.float32(1), (3,)))], ValueError, "without gaps"),
+        ([nn.Parameter(np.ones(3, ">f4"))], ValueError, "native byte order, got dtype >f4"),
+        ([read_only()], ValueError, "writeable=False"),
+    ],
+)
+def test_parameters_that_cannot_be_updated_are_refused(params: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        optim.Adam(params)
+
+
+def test_a_parameter_listed_twice_is_refused() -> None:
+    p, other = parameter(1), parameter(1)
+    for params in ([p, other, p], [{"params": p}, {"params": [other, p]}]):
+        with pytest.raises(ValueError, match="a parameter is listed twice"):
+            optim.SGD(params, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (mg.ones(3), ValueError, r"a gradient is float32 \(3,\), its parameter float32 \(2,\)"),
+        (mg.ones(2, np.float64), ValueError, "a gradient is float64"),
+        (np.ones(2, np.float32), TypeError, "a gradient must be a Tensor, got ndarray"),
+    ],
+)
+@every_kind
+def test_a_gradient_that_does_not_fit_stops_the_step_before_anything_is_written(
+    make: Any, gradient: Any, error: Any, message: str
+) -> None:
+    good, bad = parameter(2), parameter(2, grad=None)
+    optimizer = make([{"params": good}, {"params": bad}], lr=cosine(0.1, 9))
+    optimizer.step()
+    before = everything(optimizer)
+    bad.grad = gradient
+    with pytest.raises(error, match=message):
+        optimizer.step()
+    assert everything(optimizer) == before
+
+
+@every_kind
+def test_backward_notices_an_update_since_the_forward_pass(make: Any) -> None:
+    w = parameter(2)
+    optimizer = make([w])
+    loss = (w * w).sum()
+    optimizer.step()
+    with pytest.raises(mg.GraphError, match=f"needs its .* but {type(optimizer).__name__} has written to that memory"):
+        loss.backward()
+
+
+# State
+
+
+def train(model: nn.Module, optimizer: optim.Optimizer, steps: int) -> bytes:
+    x, y = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3), np.array([0, 1, 1, 0])
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.CrossEntropyLoss()(model(x), y).backward()
+        optimizer.step()
+    return b"".join(p.data.tobytes("A") for p in model.parameters())
+
+
+@every_kind
+def test_a_loaded_state_goes_on_with_the_same_bits(make: Any) -> None:
+    model, other = nn.Linear(3, 2, rng=0), nn.Linear(3, 2, rng=1)
+    schedule = cosine(0.1, 20)
+    optimizer, resumed = make(model.parameters(), lr=schedule), make(other.parameters(), lr=schedule)
+    train(model, optimizer, 7)
+    other.load_state_dict(model.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert resumed.param_groups[0].schedule is schedule
+    assert train(model, optimizer, 5) == train(other, resumed, 5)
+    assert everything(optimizer) == everything(resumed)
+
+
+@every_kind
+def test_a_copied_pair_goes_on_by_itself(make: Any) -> None:
+    model = nn.Linear(3, 2, rng=0)
+    optimizer = make(model.parameters())
+    train(model, optimizer, 3)
+    other, second = copy.deepcopy((model, optimizer))
+    assert train(model, optimizer, 3) == train(other, second, 3)
+
+
+def test_state_is_plain_data_and_a_copy() -> None:
+    p = parameter(2)
+    optimizer = optim.Adam([p], lr=0.5)
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert state["step"] == 1
+    assert state["groups"] == [{"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}]
+    assert list(state["slots"]) == ["0.0.exp_avg", "0.0.exp_avg_sq"]
+    state["slots"]["0.0.exp_avg"][:] = 7
+    assert not (optimizer.state[p][0] == 7).any()
+
+
+def changed(state: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
+    state = copy.deepcopy(state)
+    place = state
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = to
+    return state
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "error", "message"),
+    [
+        (("slots",), {}, KeyError, "over other parameters"),
+        (("groups",), [], KeyError, "over other parameters"),
+        (("groups", 1), {"lr": 0.1}, KeyError, r"the state has hyperparameters \['lr'\]"),
+        (("groups", 1, "lr"), np.nan, ValueError, "lr must be a finite number"),
+        (("slots", "1.0.exp_avg"), np.zeros(3, np.float32), ValueError, r"\(2,\), the state has float32 \(3,\)"),
+        (("slots", "1.0.exp_avg"), np.zeros(2), ValueError, r"the state has float64 \(2,\)"),
+        (("step",), -1, ValueError, "step must be a whole number of at least 0, got -1"),
+        (("step",), 1.5, ValueError, "got 1.5"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(path: Any, to: Any, error: Any, message: str) -> None:
+    def make() -> optim.Optimizer:
+        return optim.Adam([{"params": parameter(2)}, {"params": parameter(2), "lr": 0.5}], lr=0.1)
+
+    source, optimizer = make(), make()
+    source.step()
+    before = everything(optimizer)
+    with pytest.raises(error, match=message):
+        optimizer.load_state_dict(changed(source.state_dict(), *path, to=to))
+    assert everything(optimizer) == before
+
+
+def test_repr_shows_the_hyperparameters_of_each_group() -> None:
+    optimizer = optim.AdamW([{"params": parameter(1)}, {"params": parameter(1), "lr": 0.5}])
+    assert repr(optimizer) == (
+        "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01; "
+        "lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01)"
+    )

@@ -1,0 +1,136 @@
+import os
+import pickle
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.training import load, save
+
+
+class Model(nn.Module):
+    def __init__(self, seed: int) -> None:
+        self.layers = nn.Sequential(nn.Linear(3, 2, rng=seed), nn.Dropout(0.1), nn.Linear(2, 2, rng=seed + 1))
+        self.tied = self.layers[2].weight  # type: ignore[attr-defined]
+        self.scale = nn.Parameter(np.array(seed + 0.5))
+        self.steps = nn.Buffer(np.array([seed], np.int64))
+
+
+def state(model: nn.Module) -> dict[str, bytes]:
+    return {path: array.tobytes() for path, array in model.state_dict().items()}
+
+
+def test_weights_come_back_bit_for_bit(tmp_path: Path) -> None:
+    model, other = Model(0), Model(7)
+    model.scale.assign_(np.nan)
+    save(tmp_path / "model.safetensors", model)
+    load(str(tmp_path / "model.safetensors"), other)
+    assert state(model) == state(other)
+    assert other.tied is other.layers[2].weight  # type: ignore[attr-defined]
+    assert os.listdir(tmp_path) == ["model.safetensors"]
+
+
+def test_the_file_is_safetensors_with_prefixed_names_and_a_version(tmp_path: Path) -> None:
+    model = Model(3)
+    save(tmp_path / "m", model)
+    with safe_open(tmp_path / "m", framework="np") as file:
+        assert file.metadata() == {"minigrad": "1"}
+        assert set(file.keys()) == {f"model.{path}" for path in model.state_dict()}
+        np.testing.assert_array_equal(file.get_tensor("model.layers.0.weight"), model.state_dict()["layers.0.weight"])
+
+
+@pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, error: BaseException
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    place = tmp_path / "model"
+    save(place, Model(0))
+    before = place.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, fail)
+        with pytest.raises(type(error)):
+            save(place, Model(1))
+    assert place.read_bytes() == before
+    assert os.listdir(tmp_path) == ["model"]
+    save(place, Model(1))
+    assert place.read_bytes() != before
+
+
+def test_a_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    save(tmp_path / "model", Model(0))
+    (tmp_path / "plain").touch()
+    assert stat.S_IMODE((tmp_path / "model").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 8, 100, 0.5, -1])
+def test_a_damaged_file_is_refused_before_anything_is_written(tmp_path: Path, kept: float) -> None:
+    place, model = tmp_path / "model", Model(0)
+    save(place, Model(1))
+    content = place.read_bytes()
+    place.write_bytes(content[: int(kept * len(content)) if kept == 0.5 else int(kept)])
+    before = state(model)
+    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+        load(place, model)
+    assert state(model) == before
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    place, model = tmp_path / "file", Model(0)
+    before = state(model)
+    place.write_bytes(pickle.dumps(model.state_dict()))
+    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+        load(place, model)
+    arrays = {f"model.{path}": array for path, array in Model(1).state_dict().items()}
+    for metadata, found in ((None, "None"), ({"minigrad": "2"}, "2")):
+        save_file(arrays, place, metadata)
+        with pytest.raises(ValueError, match=rf"no minigrad checkpoint of format 1 \(found {found}\)"):
+            load(place, model)
+    for missing in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+            load(missing, model)
+    assert state(model) == before
+
+
+@pytest.mark.parametrize(
+    ("other", "error", "message"),
+    [
+        (nn.Linear(3, 2), KeyError, r"missing \['layers.0.bias'.*unknown \['bias', 'weight'\]"),
+        (nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), KeyError, "the state does not fit the model"),
+    ],
+)
+def test_a_checkpoint_of_another_model_changes_nothing(tmp_path: Path, other: Any, error: Any, message: str) -> None:
+    model = Model(0)
+    before = state(model)
+    save(tmp_path / "other", other)
+    with pytest.raises(error, match=message):
+        load(tmp_path / "other", model)
+    assert state(model) == before
+
+
+def test_another_shape_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "wide", nn.Linear(5, 2))
+    with pytest.raises(ValueError, match=r"weight has shape \(2, 3\), the state has \(2, 5\)"):
+        load(tmp_path / "wide", nn.Linear(3, 2))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        save(tmp_path / "nowhere" / "model", nn.Linear(1, 1))
+
+
+def test_a_loaded_model_computes_the_same(tmp_path: Path) -> None:
+    model, other = Model(0).eval(), Model(1).eval()
+    save(tmp_path / "model", model)
+    load(tmp_path / "model", other)
+    x = mg.ones((4, 3))
+    np.testing.assert_array_equal(model.layers(x).numpy(), other.layers(x).numpy())
