@@ -1,6 +1,7 @@
 import os
 import pty
 import re
+import select
 import termios
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -334,10 +335,14 @@ def test_a_line_an_epoch_where_there_is_no_terminal(capsys: pytest.CaptureFixtur
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
-    with os.fdopen(slave, "w") as terminal, os.fdopen(master, "rb", buffering=0) as screen:
-        monkeypatch.setattr("sys.stderr", terminal)
-        run(classifier(), blobs(20), validation=blobs(20), progress=None)
-        terminal.flush()
-        shown = screen.read(65536).decode()
-    assert re.search(r"epoch 3/3 \|█+\| \d+:\d\d<\d+:\d\d, loss \d\.\d{4}, val \d\.\d{4}, \d+\.\d %", shown)
+    shown = b""
+    with os.fdopen(master, "rb", buffering=0) as screen:
+        with os.fdopen(slave, "w") as terminal:
+            monkeypatch.setattr("sys.stderr", terminal)
+            run(classifier(), blobs(20), validation=blobs(20), progress=None)
+            terminal.flush()
+            # A terminal hands over what it has so far, so read until the last words have arrived.
+            while b"%" not in shown.partition(b"epoch 3/3")[2] and select.select([screen], [], [], 10)[0]:
+                shown += screen.read(65536)
+    assert re.search(r"epoch 3/3 \|█+\| \d+:\d\d<\d+:\d\d, loss \d\.\d{4}, val \d\.\d{4}, \d+\.\d %", shown.decode())
     assert capsys.readouterr().out == ""
