@@ -336,13 +336,12 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 100))
     shown = b""
-    with os.fdopen(master, "rb", buffering=0) as screen:
-        with os.fdopen(slave, "w") as terminal:
-            monkeypatch.setattr("sys.stderr", terminal)
-            run(classifier(), blobs(20), validation=blobs(20), progress=None)
-            terminal.flush()
-            # A terminal hands over what it has so far, so read until the last words have arrived.
-            while b"%" not in shown.partition(b"epoch 3/3")[2] and select.select([screen], [], [], 10)[0]:
-                shown += screen.read(65536)
+    with os.fdopen(master, "rb", buffering=0) as screen, os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        run(classifier(), blobs(20), validation=blobs(20), progress=None)
+        terminal.flush()
+        # A terminal hands over what it has so far, so read until the last words have arrived.
+        while b"%" not in shown.partition(b"epoch 3/3")[2] and select.select([screen], [], [], 10)[0]:
+            shown += screen.read(65536)
     assert re.search(r"epoch 3/3 \|█+\| \d+:\d\d<\d+:\d\d, loss \d\.\d{4}, val \d\.\d{4}, \d+\.\d %", shown.decode())
     assert capsys.readouterr().out == ""
