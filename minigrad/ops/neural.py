@@ -65,9 +65,9 @@ def _class_indices(labels: Any, logits: Any) -> Array:
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy takes class indices, integers, as labels, got {labels.dtype}")
-    if np.ndim(logits) != 2 or labels.shape != logits.shape[:1]:
+    if np.ndim(logits) != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
         raise ValueError(
-            f"cross_entropy needs logits (N, C) and labels (N,), got {np.shape(logits)} and {labels.shape}"
+            f"cross_entropy needs logits (N, C) and labels (N,), C at least 1, got {np.shape(logits)} and {labels.shape}"
         )
     return labels.astype(np.int64, copy=False)
 

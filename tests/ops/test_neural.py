@@ -66,7 +66,7 @@ def test_losses_are_differentiated(reduction: str) -> None:
         (LOGITS, [-1, 0], IndexError, r"got -1 at position 0"),
         (LOGITS, [0.0, 1.0], TypeError, "class indices, integers, as labels, got float64"),
         (LOGITS, [True, False], TypeError, "got bool"),
-        (LOGITS, [0, 1, 2], ValueError, r"logits \(N, C\) and labels \(N,\), got \(2, 3\) and \(3,\)"),
+        (LOGITS, [0, 1, 2], ValueError, r"logits \(N, C\) and labels \(N,\), C at least 1, got \(2, 3\) and \(3,\)"),
         (LOGITS, np.eye(3, dtype=int)[LABELS], ValueError, r"got \(2, 3\) and \(2, 3\)"),
         (LOGITS[0], [0], ValueError, r"got \(3,\) and \(1,\)"),
         (np.zeros((2, 0)), [0, 0], ValueError, r"\(2, 0\)"),
