@@ -9,7 +9,10 @@
  *   vmin vmax                  the second operand where either is NaN
  *   vselect(m, a, b) vbits(m)  blend by a mask; its sign bits as an integer
  *   vround vint vfloat         to the nearest whole number (|x| < 2^22); between vf and vi
- *   vsum vlargest              over the lanes, in a fixed order
+ *   vsum                       over the lanes, in a fixed order
+ *   vturn(x, n)                transpose the n x n squares that n vectors hold side by side
+ *   vsum_each(x, n)            lane i becomes the sum of vector i
+ *   vupper                     the upper half of the lanes, moved down
  *
  * vector_<target>.h gives LANES and the words that a processor has its own
  * instruction for; what plain C says just as well stands here.
@@ -61,4 +64,55 @@ INLINE float vsum(vf a) {
     for (int width = LANES / 2; width > 0; width /= 2)
         for (int i = 0; i < width; i++) part[i] += part[i + width];
     return part[0];
+}
+
+/* Shuffles of two vectors; lanes of the second count on from LANES.  Clang knows no __builtin_shuffle,
+ * gcc before 12 no __builtin_shufflevector. */
+#if !defined(__clang__) && __GNUC__ < 12
+#define __builtin_shufflevector(a, b, ...) __builtin_shuffle(a, b, (vi){__VA_ARGS__})
+#endif
+#if LANES == 4
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s)
+#elif LANES == 8
+#define EACH_LANE(f, s) f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s)
+#else
+#define EACH_LANE(f, s) \
+    f(0, s), f(1, s), f(2, s), f(3, s), f(4, s), f(5, s), f(6, s), f(7, s), \
+    f(8, s), f(9, s), f(10, s), f(11, s), f(12, s), f(13, s), f(14, s), f(15, s)
+#endif
+#define LOW(lane, s) ((lane) & (s) ? LANES + (lane) - (s) : (lane))
+#define HIGH(lane, s) ((lane) & (s) ? LANES + (lane) : (lane) + (s))
+#define UPPER(lane, s) (((lane) + (s)) % LANES)
+#define VLOW(a, b, s) __builtin_shufflevector(a, b, EACH_LANE(LOW, s))
+#define VHIGH(a, b, s) __builtin_shufflevector(a, b, EACH_LANE(HIGH, s))
+
+/* So that every vector of an array lives in a register of its own. */
+#define UNROLL _Pragma("GCC unroll 16")
+
+INLINE vf vupper(vf a) { return __builtin_shufflevector(a, a, EACH_LANE(UPPER, LANES / 2)); }
+
+/* One step of a butterfly over the pairs of n vectors that lie s apart. */
+#define EACH_PAIR(s, BODY)                                                           \
+    if (n > (s))                                                                     \
+        UNROLL for (int i = 0; i < n; i++)                                           \
+            if (!(i & (s))) {                                                        \
+                const vf low = VLOW(x[i], x[i + (s)], s), high = VHIGH(x[i], x[i + (s)], s); \
+                BODY;                                                                \
+            }
+#if LANES == 4
+#define BUTTERFLY(BODY) EACH_PAIR(1, BODY(1)) EACH_PAIR(2, BODY(2))
+#elif LANES == 8
+#define BUTTERFLY(BODY) EACH_PAIR(1, BODY(1)) EACH_PAIR(2, BODY(2)) EACH_PAIR(4, BODY(4))
+#else
+#define BUTTERFLY(BODY) EACH_PAIR(1, BODY(1)) EACH_PAIR(2, BODY(2)) EACH_PAIR(4, BODY(4)) EACH_PAIR(8, BODY(8))
+#endif
+
+#define TURN_PAIR(s) (x[i] = low, x[i + (s)] = high)
+INLINE void vturn(vf *x, const int n) { BUTTERFLY(TURN_PAIR) }
+
+/* After the step s, lane l of x[i] holds a partial sum of vector i + l % (2 s). */
+#define ADD_PAIR(s) (x[i] = low + high)
+INLINE vf vsum_each(vf *x, const int n) { /* n is LANES or half of it; x is spent */
+    BUTTERFLY(ADD_PAIR)
+    return n == LANES ? x[0] : x[0] + vupper(x[0]);
 }

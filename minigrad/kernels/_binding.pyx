@@ -369,7 +369,7 @@ cdef class Call:
 
     cdef bint fill_matmul(self) except -1:
         cdef int64_t strides[4][MAX_DIMS]
-        cdef bint linear = self.row.arrays == 4, ready = True
+        cdef bint linear = self.row.name == "linear", masked = self.row.name == "matmul_relu_grad", ready = True
         cdef Array out = self.arrays[0], a = self.arrays[1], b = self.arrays[2], array, bias
         cdef int slot, side, ndim = cnp.PyArray_NDIM(out)
         cdef int64_t m, n, k, item = 4, stride
@@ -377,10 +377,12 @@ cdef class Call:
             raise self.mismatch()
         m, n = cnp.PyArray_DIM(out, ndim - 2), cnp.PyArray_DIM(out, ndim - 1)
         k = cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - 1)
-        cdef int64_t[6] expected = [m, n, m, k, n if linear else k, k if linear else n]
+        cdef int64_t[8] expected = [m, n, m, k, n if linear else k, k if linear else n, m, n]
         cdef int64_t wanted
-        for slot in range(3):
+        for slot in range(4 if masked else 3):
             array = self.arrays[slot]
+            if cnp.PyArray_NDIM(array) < 2:
+                raise self.mismatch()
             ready &= self.point(slot, array)
             ready &= self.broadcast_strides(array, out, strides[slot], 2)
             for side in range(2):
@@ -404,7 +406,9 @@ cdef class Call:
                 raise self.mismatch()
             if not self.point(3, bias) or (n > 1 and cnp.PyArray_STRIDE(bias, 0) != item):
                 return False
-        return self.c.stride[0][3] == 1 or (not linear and self.c.stride[0][2] == 1)
+        if masked and self.c.stride[3][3] != 1:
+            return False
+        return self.c.stride[0][3] == 1 or (self.row.arrays == 3 and self.c.stride[0][2] == 1)
 
     cdef bint fill_rows(self) except -1:
         cdef Array a, wide = None

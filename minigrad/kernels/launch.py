@@ -133,7 +133,7 @@ def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar
     shapes = [a.shape for a in arrays]
     if row.family == "ELEMENTWISE":
         shapes = [arrays[0].shape] * len(arrays)
-    elif row.family == "MATMUL" and row.name == "matmul":
+    elif row.family == "MATMUL" and row.name != "linear":
         shapes = [arrays[0].shape[:-2] + a.shape[-2:] for a in arrays]
     order = _kept_first(*shapes) if row.family == "REDUCE" else None
     settled = []
@@ -143,7 +143,7 @@ def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar
             launch("copy", (fresh, a))
         settled.append(fresh)
     if row.family == "MATMUL":
-        settled = [_fold_batch(a) if row.name == "matmul" else a for a in settled]
+        settled = [_fold_batch(a) if row.name != "linear" else a for a in settled]
     _pass(Call(_ROWS[row.name], tuple(settled), scalars))
     for a, fresh in zip(arrays[:outputs], settled[:outputs], strict=True):
         launch("copy", (a, fresh.reshape(a.shape)))

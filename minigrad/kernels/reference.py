@@ -180,6 +180,10 @@ def linear(out: Array, x: Array, weight: Array, bias: Array, relu: Scalar) -> No
         np.maximum(out, 0, out=out)
 
 
+def matmul_relu_grad(out: Array, a: Array, b: Array, y: Array) -> None:
+    relu_grad(out, np.matmul(a, b), y)
+
+
 # Rows: x is (rows, columns) --------------------------------------------------------
 
 

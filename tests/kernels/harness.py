@@ -166,10 +166,10 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
         for out, x in [((1,), (n,)), ((5, 1), (5, n)), ((1, n), (5, n)), ((n, 1), (n, 5)), ((1, 5), (n, 5))]:
             yield Sample(name, (blank(*out),), fill(x))
     elif row.family == "MATMUL":
-        bias = [(n,), (3,), (5,)] if name == "linear" else [()] * 3
-        for (m, k, columns), extra in zip([(3, 5, n), (n, 5, 3), (3, n, 5)], bias, strict=True):
+        for m, k, columns in [(3, 5, n), (n, 5, 3), (3, n, 5), (13, n, 14)]:
             second = (columns, k) if name == "linear" else (k, columns)
-            yield Sample(name, (blank(m, columns),), fill((m, k), second, *[extra] * bool(extra)), scalars)
+            third = {"linear": [(columns,)], "matmul_relu_grad": [(m, columns)]}.get(name, [])
+            yield Sample(name, (blank(m, columns),), fill((m, k), second, *third), scalars)
     elif row.family == "ROWS":
         for rows, columns in [(3, n), (n, 3)]:
             out = (rows,) if name in ("logsumexp", "cross_entropy") else (rows, columns)

@@ -76,6 +76,10 @@ def linear(out: Array, x: Array, weight: Array, bias: Array, relu: Any) -> Array
     return np.maximum(y, 0) if relu else y
 
 
+def matmul_relu_grad(out: Array, a: Array, b: Array, y: Array) -> Array:
+    return np.where(y <= 0, 0, np.einsum("...ik,...kj->...ij", a, b))
+
+
 def softmax_grad(out: Array, g: Array, y: Array) -> Array:
     jacobian = np.einsum("ri,ij->rij", y, np.eye(y.shape[1])) - np.einsum("ri,rj->rij", y, y)
     return np.einsum("ri,rij->rj", g, jacobian)
@@ -165,6 +169,7 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "min": reduction(np.min),
     "matmul": lambda out, a, b: np.einsum("...ik,...kj->...ij", a, b),
     "linear": linear,
+    "matmul_relu_grad": matmul_relu_grad,
     "softmax": lambda out, x: special.softmax(x, axis=1),
     "log_softmax": lambda out, x: special.log_softmax(x, axis=1),
     "logsumexp": lambda out, x: special.logsumexp(x, axis=1),

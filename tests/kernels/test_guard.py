@@ -133,7 +133,7 @@ def test_the_comparison_sees_a_few_ulps(ulps: int) -> None:
         assert_near("exp", off_by_ulps(wanted.astype(np.float32), ulps), wanted, within)
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "matmul", "linear"])
+@pytest.mark.parametrize("name", ["sum", "mean", "matmul", "linear", "matmul_relu_grad"])
 def test_the_comparison_sees_a_missing_term(name: str) -> None:
     rng = np.random.default_rng(0)
     for sample in samples(name, 300, rng):

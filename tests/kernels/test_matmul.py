@@ -53,6 +53,16 @@ def test_linear(target: str, dtype: Any, m: int, n: int, k: int, relu: float, pl
         check("linear", out, inputs, (relu,), placed, rng.integers(16, size=4), exact=exact)
 
 
+@given(batch=batch_axes, m=sizes, n=sizes, k=sizes, placed=layouts, seed=seeds)
+def test_relu_grad_in_the_epilogue(
+    target: str, batch: tuple[int, ...], m: int, n: int, k: int, placed: Any, seed: int
+) -> None:
+    rng, out = np.random.default_rng(seed), [np.empty((*batch, m, n), np.float32)]
+    for numbers, exact in ((whole, True), (normal, False)):
+        inputs = [numbers(rng, shape, np.float32) for shape in ((*batch, m, k), (k, n), (m, n))]
+        check("matmul_relu_grad", out, inputs, (), placed, rng.integers(16, size=4), exact=exact)
+
+
 # Sizes beyond each block, and the special paths of one row, one column, one term.
 BLOCKS = [
     (1, 1, 2000),
@@ -76,6 +86,9 @@ def test_beyond_one_block(target: str, m: int, n: int, k: int, transposed: str) 
     check("matmul", [np.empty((m, n), np.float32)], [a, b], (), layouts, [3, 5, 7], exact=True)
     if not transposed:
         check("linear", [np.empty((m, n), np.float32)], [a, b.T, whole(rng, (n,))], (1.0,), exact=True)
+    if "out" not in transposed:
+        y = whole(rng, (m, n))
+        check("matmul_relu_grad", [np.empty((m, n), np.float32)], [a, b, y], (), [*layouts, "C"], exact=True)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
