@@ -13,5 +13,6 @@ INLINE vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf vsqrt(vf a) { return _mm512_sqrt_ps(a); }
 INLINE vu vmul_low(vu a, vu b) { return (vu)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 
+#define FEW_TERMS 8
 enum { TILE_ROWS = 8, TILE_VECTORS = 3, BLOCK_M = 256, BLOCK_K = 512, BLOCK_N = 1536, DIRECT_M = 264,
-       DOT_ROWS = 8, DOTS_M = 11 };
+       DOT_ROWS = 8, DOTS_M = 11, SHALLOW = 131072 };

@@ -24,5 +24,6 @@ INLINE uint32_t vbits(vi m) {
 /* Products of the low 32 bits of each 64-bit lane. */
 INLINE vu vmul_low(vu a, vu b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
 
+#define FEW_TERMS 4
 enum { TILE_ROWS = 4, TILE_VECTORS = 2, BLOCK_M = 128, BLOCK_K = 256, BLOCK_N = 512, DIRECT_M = 32,
-       DOT_ROWS = 4, DOTS_M = 4 };
+       DOT_ROWS = 4, DOTS_M = 4, SHALLOW = 32768 };
