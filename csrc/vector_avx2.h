@@ -4,7 +4,13 @@
 
 INLINE __m256i vfirst(int64_t n) { return (__m256i)(vlane() < vsplat_int((int32_t)n)); }
 INLINE vf vload_n(const float *p, int64_t n) { return _mm256_maskload_ps(p, vfirst(n)); }
-INLINE void vstore_n(float *p, vf a, int64_t n) { _mm256_maskstore_ps(p, vfirst(n), a); }
+INLINE void vstore_n(float *p, vf a, int64_t n) { /* AMD takes a dozen cycles for a masked store */
+    if (n >= LANES) { vstore(p, a); return; }
+    __m128 rest = _mm256_castps256_ps128(a);
+    if (n & 4) _mm_storeu_ps(p, rest), p += 4, rest = _mm256_extractf128_ps(a, 1);
+    if (n & 2) _mm_storel_pi((__m64 *)p, rest), p += 2, rest = _mm_movehl_ps(rest, rest);
+    if (n & 1) _mm_store_ss(p, rest);
+}
 INLINE vf vselect(vi m, vf a, vf b) { return _mm256_blendv_ps(b, a, (vf)m); }
 INLINE vf vfma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
