@@ -20,5 +20,5 @@ INLINE uint32_t vbits(vi m) { return (uint32_t)_mm256_movemask_ps((vf)m); }
 INLINE vu vmul_low(vu a, vu b) { return (vu)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 
 #define FEW_TERMS 4
-enum { TILE_ROWS = 6, TILE_VECTORS = 2, BLOCK_M = 144, BLOCK_K = 256, BLOCK_N = 1024, DIRECT_M = 96,
+enum { TILE_ROWS = 6, TILE_VECTORS = 2, BLOCK_M = 96, BLOCK_K = 512, BLOCK_N = 512, DIRECT_M = 96,
        DOT_ROWS = 4, DOTS_M = 8, SHALLOW = 32768 };
