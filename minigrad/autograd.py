@@ -28,6 +28,7 @@ from .tensor import Tensor, ops, wrap
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _debugging: ContextVar[bool] = ContextVar("debugging", default=False)
+_is_recording, _is_debugging = _recording.get, _debugging.get
 _next_order = itertools.count().__next__
 
 
@@ -46,14 +47,16 @@ class Node:
 
     __slots__ = ("attributes", "indices", "names", "op", "order", "outputs", "parents", "saved", "source", "versions")
 
-    def __init__(self, op: Any, parents: Any, indices: Any, attributes: Any) -> None:
-        self.op, self.parents, self.indices, self.attributes = op, parents, indices, attributes
-        self.names: Any = ()
-        self.saved: Any = ()
-        self.versions: Any = ()
-        self.outputs: Any = ()
-        self.order = _next_order()
-        self.source = _source_line() if _debugging.get() else ""
+    op: Operation
+    parents: Any
+    indices: Any
+    attributes: Any
+    names: Any
+    saved: Any
+    versions: Any
+    outputs: Any
+    order: int
+    source: str
 
     def __repr__(self) -> str:
         return f"<Node {self.order} {self.op.name}>"
@@ -82,15 +85,21 @@ def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -
         result = op.forward(*arrays)
     results = (result,) if type(result) is np.ndarray else _results(op, result)
     node = None
-    if tracked and op.differentiable and _recording.get():
+    if tracked and op.differentiable and _is_recording():
         node = _record(op, inputs, arrays, attributes, results, tracked)
     tensors: list[Any] = []
     for array in results:
         place = node if node is not None and array.dtype.kind == "f" else None
         tensors.append(wrap(array, place, len(tensors)))
-    if op.view and isinstance(inputs[0], Tensor) and np.may_share_memory(results[0], inputs[0].data):
+    if op.view and isinstance(inputs[0], Tensor) and _shares(results[0], inputs[0].data):
         tensors[0]._storage = inputs[0].storage()
     return tuple(tensors) if isinstance(result, tuple) else tensors[0]
+
+
+def _shares(view: Any, array: Any) -> bool:
+    """Whether both lie in one allocation: a view names the owner of its memory as its base."""
+    base = view.base
+    return view is array or (base is not None and (base is array or base is array.base))
 
 
 def _operand(op: Operation, x: Any) -> Any:
@@ -126,7 +135,9 @@ def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tr
         else:
             parents.append(None)
             indices.append(0)
-    node = Node(op, tuple(parents), tuple(indices) if later else None, attributes)
+    node = Node()
+    node.op, node.parents, node.attributes = op, tuple(parents), attributes
+    node.indices = tuple(indices) if later else None
     node.names = op.needed(tracked)
     saved = []
     versions: list[Any] = []
@@ -149,6 +160,8 @@ def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tr
     node.saved = tuple(saved)
     node.versions = tuple(versions)
     node.outputs = tuple([(a.shape, a.dtype) for a in results])
+    node.order = _next_order()
+    node.source = _source_line() if _is_debugging() else ""
     return node
 
 
@@ -184,7 +197,7 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
     nodes = _reachable([place for place, _ in roots])
     wanted = None if targets is None else _leading_to(nodes, targets)
     for node in nodes:
-        if wanted is None or node in wanted:
+        if (node.versions or node.saved is None) and (wanted is None or node in wanted):
             _check_saved(node)
     pending: dict[Any, list[Any]] = {}  # for each node or leaf, the cotangent of each output
     owned: set[int] = set()  # ids of the cotangents in pending that this sweep allocated
@@ -222,7 +235,8 @@ def _reachable(places: list[Any]) -> list[Node]:
     found = {place for place in places if isinstance(place, Node)}
     stack = list(found)
     while stack:
-        for parent in stack.pop().parents:
+        node = stack.pop()
+        for parent in node.parents:
             if isinstance(parent, Node) and parent not in found:
                 found.add(parent)
                 stack.append(parent)
@@ -402,8 +416,11 @@ def grad(
 
 
 def _run(roots: Any, seeds: Any, targets: Any, retain_graph: bool | None, create_graph: bool) -> dict[Any, Any]:
-    with _held(_recording, create_graph):
+    token = _recording.set(create_graph)
+    try:
         return sweep(roots, seeds, targets, create_graph if retain_graph is None else retain_graph, create_graph)
+    finally:
+        _recording.reset(token)
 
 
 def _listed(x: Any) -> list[Any]:
@@ -422,7 +439,7 @@ def _seed(caller: str, tensor: Any, gradient: Any) -> Tensor:
             raise RuntimeError(
                 f"{caller} without a gradient needs a scalar, got shape {tensor.data.shape}; sum it, or pass a gradient"
             )
-        return Tensor(np.ones_like(tensor.data))
+        return wrap(np.ones(tensor.data.shape, tensor.data.dtype))
     g = gradient if isinstance(gradient, Tensor) else Tensor(np.array(gradient, tensor.data.dtype))
     if g.data.shape != tensor.data.shape:
         raise ValueError(f"{caller} got a gradient of shape {g.data.shape} for a tensor of shape {tensor.data.shape}")

@@ -17,7 +17,7 @@ cdef class Operation:
     cdef public bint broadcasts
     cdef public bint view
     cdef public bint variadic
-    cdef public bint complete
+    cdef public int least
     cdef public bint differentiable
 
     cpdef tuple needed(self, object tracked)

@@ -44,7 +44,7 @@ class Operation:
         self.required = sum(p.default is p.empty for p in inputs)
         self.attributes = tuple(p.name for p in others)
         self.defaults = tuple(p.default for p in others)
-        self.complete = not self.variadic and inspect.Parameter.empty not in self.defaults
+        self.least = sum(default is inspect.Parameter.empty for default in self.defaults)
         self.rules = tuple(rules.pop(name, None) for name in self.inputs)
         if rules:
             raise TypeError(f"{self.name} has rules for {sorted(rules)}, but its inputs are {self.inputs}")
@@ -56,6 +56,8 @@ class Operation:
 
     def _sources(self) -> dict[str, tuple[str, int]]:
         """Where the value of each name that a rule may use comes from."""
+        if "g" in (*self.inputs, *self.attributes, *self.outputs):
+            raise TypeError(f"{self.name} cannot have a parameter or an output g: in rules that is the cotangent")
         known = {name: ("output", i) for i, name in enumerate(self.outputs)}
         for i, name in enumerate(self.inputs):
             known[name] = ("inputs" if self.variadic else "input", i)
@@ -93,8 +95,11 @@ class Operation:
         return args[:count], tuple(values)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self.complete and len(args) == len(self.inputs) and not kwargs:
-            return ops.apply(self, args, self.defaults)
+        given = len(args) - len(self.inputs)
+        if not kwargs and not self.variadic and self.least <= given <= len(self.defaults):
+            if given == 0:
+                return ops.apply(self, args, self.defaults)
+            return ops.apply(self, args[:-given], args[-given:] + self.defaults[given:])
         inputs, attributes = self.bind(args, kwargs)
         return ops.apply(self, inputs, attributes)
 

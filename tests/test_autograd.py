@@ -357,6 +357,14 @@ def test_a_rule_may_name_only_what_there_is() -> None:
         mg.operation(z=lambda g: g)(_named_f())
 
 
+def test_no_parameter_is_named_like_the_cotangent() -> None:
+    with pytest.raises(TypeError, match="scaled cannot have a parameter or an output g"):
+
+        @mg.operation(x=lambda g: g)
+        def scaled(x: Any, /, g: float) -> Any:
+            return x * g
+
+
 def _named_f() -> Any:
     def f(x: Any, /) -> Any:
         return x

@@ -36,7 +36,7 @@ def surface(module: ModuleType) -> list[str]:
     if hasattr(module, "__all__"):
         return list(module.__all__)
     package = module.__name__ if hasattr(module, "__path__") else module.__name__ + "."
-    own = {name for name, value in vars(module).items() if (getattr(value, "__module__", "") + ".").startswith(package)}
+    own = {name for name, value in vars(module).items() if f"{getattr(value, '__module__', None)}.".startswith(package)}
     return sorted(name for name in own if not name.startswith("_"))
 
 

@@ -1,5 +1,6 @@
 """Matrix products."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from ..kernels.launch import Array, as_array
 from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain
-from .shape import expand_dims, permute_dims, reshape, squeeze
+from .reductions import sum
+from .shape import expand_dims, reshape, squeeze
 
 
 @operation(
@@ -34,18 +36,36 @@ def matmul(a: Any, b: Any) -> Tensor:
     return squeeze(y, (*((-2,) if left else ()), *((-1,) if right else ()))) if left or right else y
 
 
-def _rows(x: Any) -> Any:
+def _flat(shape: tuple[int, ...]) -> tuple[int, int]:
     """(..., n) as (rows, n)."""
-    return x if x.ndim == 2 else reshape(x, (int(np.prod(x.shape[:-1])), x.shape[-1]))
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def _rows(x: Any) -> Any:
+    return x if x.ndim == 2 else reshape(x, _flat(x.shape))
 
 
 @operation(
     x=lambda g, weight: matmul(g, weight),
-    # Laid out as x^T g, transposed: the memory order in which nn.Linear keeps its weight.
-    weight=lambda g, x: permute_dims(matmul(_rows(x).T, _rows(g))),
-    bias=lambda g: _rows(g).sum(0),
+    weight=lambda g, x: linear_weight_grad(g, x),
+    bias=lambda g: sum(_rows(g), 0),
     domain=Domain("(...,i),(o,i),(o)"),
 )
 def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
     """``x @ weight.T + bias``: x (..., in), weight (out, in), bias (out,) or None."""
     return launch.linear(as_array(x), as_array(weight), None if bias is None else as_array(bias))
+
+
+@operation(
+    dy=lambda g, x: linear(x, g),
+    x=lambda g, dy: matmul(dy, g),
+    outputs=("dweight",),
+    domain=Domain("(n,o),(n,i)"),
+)
+def linear_weight_grad(dy: Any, x: Any, /) -> Array:
+    """``sum(dy^T x)`` over all rows: dy (..., out), x (..., in), result (out, in).
+
+    It lies in memory as x^T dy, transposed: the order in which nn.Linear keeps its weight.
+    """
+    dy, x = (a if a.ndim == 2 else reshape.forward(a, _flat(a.shape)) for a in (as_array(dy), as_array(x)))
+    return launch.matmul(x.T, dy).T

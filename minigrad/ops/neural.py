@@ -12,6 +12,7 @@ from ..tensor import Tensor
 from .domain import Bits, Domain, Labels
 from .elementwise import exp, square, subtract
 from .reductions import mean, sum
+from .shape import contiguous
 
 ROWS = Domain("nonempty", attributes={"axis": "axis"})
 
@@ -20,6 +21,8 @@ def _along(name: str, axis: int, *arrays: Any) -> Array:
     """A row kernel along any axis."""
     if not isinstance(axis, int | np.integer):
         raise TypeError(f"{name} takes one integer as axis, got {axis!r}")
+    if axis == -1:
+        return launch.rows(name, *map(as_array, arrays))
     moved = [np.moveaxis(as_array(a), axis, -1) for a in arrays]
     return np.moveaxis(launch.rows(name, *moved), -1, axis)
 
@@ -62,14 +65,13 @@ def log_softmax_grad(dy: Any, y: Any, /, axis: int = -1) -> Array:
 
 
 def _class_indices(labels: Any, logits: Any) -> Array:
-    labels = np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"cross_entropy takes class indices, integers, as labels, got {labels.dtype}")
-    if np.ndim(logits) != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
         raise ValueError(
-            f"cross_entropy needs logits (N, C) and labels (N,), C at least 1, got {np.shape(logits)} and {labels.shape}"
+            f"cross_entropy needs logits (N, C) and labels (N,), C at least 1, got {logits.shape} and {labels.shape}"
         )
-    return labels.astype(np.int64, copy=False)
+    return launch.as_dtype(labels, np.int64)
 
 
 @operation(
@@ -79,9 +81,10 @@ def _class_indices(labels: Any, logits: Any) -> Array:
 def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
     """``-log(softmax(x)[label])`` of each row: x (N, C), labels (N,) in [0, C), result (N,)."""
     x = as_array(x)
-    labels = _class_indices(labels, x)
-    out = np.empty(len(x), launch.result_dtype("exp", x))
-    launch.launch("cross_entropy", (out, launch.as_dtype(x, out.dtype), labels))
+    labels = _class_indices(as_array(labels), x)
+    x = launch.as_dtype(x, launch.result_dtype("exp", x))
+    out = np.empty(len(x), x.dtype)
+    launch.launch("cross_entropy", (out, x, labels))
     return out
 
 
@@ -94,9 +97,10 @@ def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
 def sample_cross_entropy_grad(dy: Any, x: Any, labels: Any, /) -> Array:
     """``dy (softmax(x) - one_hot(label))`` of each row."""
     dy, x = as_array(dy), as_array(x)
-    labels = _class_indices(labels, x)
+    labels = _class_indices(as_array(labels), x)
     out = np.empty(x.shape, x.dtype)
-    launch.launch("cross_entropy_grad", (out, np.ascontiguousarray(dy), x, labels))
+    dy = dy if dy.flags.c_contiguous else contiguous(dy)
+    launch.launch("cross_entropy_grad", (out, dy, x, labels))
     return out
 
 

@@ -9,7 +9,7 @@ from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain
 from .elementwise import equal, exp
-from .shape import broadcast_to, reshape
+from .shape import repeated, reshape
 
 REDUCE = Domain(attributes={"axis": "axes", "keepdims": (False, True)})
 NONEMPTY = Domain("nonempty", attributes={"axis": "axes", "keepdims": (False, True)})
@@ -23,23 +23,29 @@ def _kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def _spread(g: Any, shape: tuple[int, ...], axis: Any) -> Tensor:
-    """The cotangent of a reduction, repeated along the reduced axes."""
-    return broadcast_to(reshape(g, _kept(shape, axis)), shape)
+@operation(
+    dy=lambda g, dy_shape, axis: reshape(sum(g, axis), dy_shape),
+    outputs=("dx",),
+    view=True,
+    domain=Domain("reduced", attributes={"shape": "shape", "axis": "axes"}),
+)
+def spread(dy: Any, /, shape: tuple[int, ...], axis: Any) -> Array:
+    """``dy`` (with or without the reduced axes) repeated along ``axis`` to ``shape``, without copying."""
+    return repeated(as_array(dy).reshape(_kept(shape, axis)), shape)
 
 
 def _count(shape: tuple[int, ...], axis: Any) -> int:
     return int(np.prod([shape[i] for i in normalize_axes(axis, len(shape))], dtype=np.int64))
 
 
-@operation(x=lambda g, x_shape, axis: _spread(g, x_shape, axis), domain=REDUCE)
+@operation(x=lambda g, x_shape, axis: spread(g, x_shape, axis), domain=REDUCE)
 def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:
     """The sum over ``axis`` (an integer, several, or None for all); of integers in int64."""
     return reduce("sum", as_array(x), axis, keepdims)
 
 
 @operation(
-    x=lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis),
+    x=lambda g, x_shape, axis: spread(g / _count(x_shape, axis), x_shape, axis),
     domain=NONEMPTY,
 )
 def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:
@@ -53,20 +59,20 @@ def _ties(x: Any, y: Any, axis: Any) -> Tensor:
     return hits / sum(hits, axis, keepdims=True)
 
 
-@operation(x=lambda g, x, y, axis: _spread(g, x.shape, axis) * _ties(x, y, axis), domain=EXTREMUM)
+@operation(x=lambda g, x, y, axis: spread(g, x.shape, axis) * _ties(x, y, axis), domain=EXTREMUM)
 def max(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:
     """The largest element over ``axis``; NaN wins.  Ties share the gradient evenly."""
     return reduce("max", as_array(x), axis, keepdims)
 
 
-@operation(x=lambda g, x, y, axis: _spread(g, x.shape, axis) * _ties(x, y, axis), domain=EXTREMUM)
+@operation(x=lambda g, x, y, axis: spread(g, x.shape, axis) * _ties(x, y, axis), domain=EXTREMUM)
 def min(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:
     """The smallest element over ``axis``; NaN wins.  Ties share the gradient evenly."""
     return reduce("min", as_array(x), axis, keepdims)
 
 
 @operation(
-    x=lambda g, x, y, axis: _spread(g, x.shape, axis) * exp(x - reshape(y, _kept(x.shape, axis))),
+    x=lambda g, x, y, axis: spread(g, x.shape, axis) * exp(x - reshape(y, _kept(x.shape, axis))),
     domain=NONEMPTY,
 )
 def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.domain import Bits, Boolean, Domain, Labels, Real
 from ..random import Generator
@@ -108,6 +109,8 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
         return _joined(count)
     if relation == "indexed":
         return _indexed()
+    if relation == "reduced":
+        return _reduced()
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
 
 
@@ -141,6 +144,15 @@ def _indexed(draw: st.DrawFn) -> Shapes:
     shape = draw(hnp.array_shapes(min_dims=0, max_dims=_DIMS, min_side=0, max_side=_SIDE))
     index = draw(_index(shape))
     return [np.empty(shape)[index].shape], {"index": index, "shape": shape}
+
+
+@st.composite
+def _reduced(draw: st.DrawFn) -> Shapes:
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=_DIMS, min_side=0, max_side=_SIDE))
+    axis = draw(_axes(shape))
+    axes, keepdims = normalize_axes(axis, len(shape)), draw(st.booleans())
+    kept = [1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes]
+    return [tuple(kept)], {"axis": axis, "shape": shape}
 
 
 # Attributes ----------------------------------------------------------------------------

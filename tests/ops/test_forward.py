@@ -64,6 +64,11 @@ def within(x: Any, min: Any, max: Any) -> Any:
     return 1.0 * ((x >= (-np.inf if min is None else min)) & (x <= (np.inf if max is None else max)))
 
 
+def unreduced(g: Any, axis: Any) -> Any:
+    """With the axes back that a reduction dropped."""
+    return np.expand_dims(g, axis) if axis is not None else g
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "astype": lambda x, dtype: x.astype(dtype),
     "clip": lambda x, min, max: x if min is max is None else np.clip(x, min, max),
@@ -74,6 +79,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "getitem_grad": getitem_grad,
     "greater_share": lambda a, b: np.heaviside(a - b, 0.5),
     "linear": lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
+    "linear_weight_grad": lambda dy, x: dy.T @ x,
     "log_softmax": special.log_softmax,
     "log_softmax_grad": log_softmax_grad,
     "logsumexp": special.logsumexp,
@@ -87,6 +93,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "sigmoid": special.expit,
     "sigmoid_grad": lambda dy, y: dy * y * (1 - y),
     "softmax": special.softmax,
+    "spread": lambda g, shape, axis: np.zeros(shape) + (g if g.ndim == len(shape) else unreduced(g, axis)),
     "softmax_grad": softmax_grad,
     "tanh_grad": lambda dy, y: dy * (1 - y * y),
     "within": within,
