@@ -47,7 +47,7 @@ def kept(size: int, keep: float, key: int, counter: int) -> NDArray[np.bool_]:
 
 
 def masked(x: Array, chosen: Array, keep: float) -> Array:
-    return np.where(chosen.reshape(x.shape), x * np.float32(65536 / keep if keep else 0), 0)
+    return np.where(chosen.reshape(x.shape), x * x.dtype.type(65536 / keep if keep else 0), 0)
 
 
 def dropout(out: Array, mask: Array, x: Array, keep: Any, key: Any, counter: Any) -> tuple[Array, Array]:

@@ -57,11 +57,15 @@ def test_known_answers(target: str, rounds: int, given: str, wanted: str) -> Non
     key=st.integers(0, WORD - 1),
     counter=st.integers(0, WORD - 1),
     offsets=st.lists(st.integers(0, 15), min_size=3, max_size=3),
+    dtype=st.sampled_from([np.float32, np.float64]),
 )
-@example(size=100, keep=40000, key=WORD - 1, counter=2**32 - 5, offsets=[0, 0, 0])
-@example(size=100, keep=40000, key=2**32, counter=WORD - 5, offsets=[0, 0, 0])
-def test_any_key_and_counter(target: str, size: int, keep: int, key: int, counter: int, offsets: Any) -> None:
-    x = normal(np.random.default_rng(size), (size,))
+@example(size=100, keep=40000, key=WORD - 1, counter=2**32 - 5, offsets=[0, 0, 0], dtype=np.float32)
+@example(size=100, keep=40000, key=2**32, counter=WORD - 5, offsets=[0, 0, 0], dtype=np.float32)
+@example(size=100, keep=49152, key=1, counter=0, offsets=[0, 0, 0], dtype=np.float64)  # 4/3 rounds differently
+def test_any_key_and_counter(
+    target: str, size: int, keep: int, key: int, counter: int, offsets: Any, dtype: Any
+) -> None:
+    x = normal(np.random.default_rng(size), (size,), dtype)
     outputs = np.empty_like(x), np.empty((size + 7) // 8, np.uint8)
     Sample("dropout", outputs, (x,), (keep, cell(key), cell(counter))).check(offsets=offsets)
 
