@@ -13,6 +13,9 @@
  *   vturn(x, n)                transpose the n x n squares that n vectors hold side by side
  *   vsum_each(x, n)            lane i becomes the sum of vector i
  *   vupper                     the upper half of the lanes, moved down
+ *   vmul_low vxor3             on 64-bit lanes: product of the low halves; a ^ b ^ c
+ *   vbits_upto(a, b, top)      a bit for each 16-bit part of a, then of b: is it at most top?
+ *   vkept(bits, from, a)       a in the lanes whose bit, counted on from `from`, is set; 0 in the others
  *
  * vector_<target>.h gives LANES and the words that a processor has its own
  * instruction for; what plain C says just as well stands here.
@@ -25,7 +28,7 @@
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
 typedef uint64_t vu __attribute__((vector_size(4 * LANES)));
-typedef uint16_t vh __attribute__((vector_size(2 * LANES)));
+typedef uint16_t vw __attribute__((vector_size(4 * LANES)));
 typedef uint8_t vb __attribute__((vector_size(LANES)));
 typedef float vf_anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 

@@ -2,6 +2,8 @@
 #define LANES 8
 #include "vector.h"
 
+typedef uint32_t vbits4;
+
 INLINE __m256i vfirst(int64_t n) { return (__m256i)(vlane() < vsplat_int((int32_t)n)); }
 INLINE vf vload_n(const float *p, int64_t n) { return _mm256_maskload_ps(p, vfirst(n)); }
 INLINE void vstore_n(float *p, vf a, int64_t n) { /* AMD takes a dozen cycles for a masked store */
@@ -18,6 +20,17 @@ INLINE vf vmax(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf vsqrt(vf a) { return _mm256_sqrt_ps(a); }
 INLINE uint32_t vbits(vi m) { return (uint32_t)_mm256_movemask_ps((vf)m); }
 INLINE vu vmul_low(vu a, vu b) { return (vu)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
+INLINE vu vxor3(vu a, vu b, vu c) { return a ^ b ^ c; }
+INLINE vf vkept(vbits4 bits, int from, vf a) {
+    const vi bit = vlane_bit() << from;
+    return (vf)((vi)a & ((vsplat_int((int32_t)bits) & bit) == bit));
+}
+INLINE vbits4 vbits_upto(vi a, vi b, uint16_t top) {
+    const __m256i limit = _mm256_set1_epi16((short)top);
+    const __m256i first = _mm256_cmpeq_epi16(_mm256_min_epu16((__m256i)a, limit), (__m256i)a);
+    const __m256i second = _mm256_cmpeq_epi16(_mm256_min_epu16((__m256i)b, limit), (__m256i)b);
+    return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(_mm256_packs_epi16(first, second), 0xD8));
+}
 
 #define FEW_TERMS 4
 enum { TILE_ROWS = 6, TILE_VECTORS = 2, BLOCK_M = 96, BLOCK_K = 512, BLOCK_N = 512, DIRECT_M = 96,

@@ -2,6 +2,8 @@
 #define LANES 16
 #include "vector.h"
 
+typedef uint64_t vbits4;
+
 INLINE __mmask16 vfirst(int64_t n) { return (__mmask16)((1u << n) - 1u); }
 INLINE vf vload_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(vfirst(n), p); }
 INLINE void vstore_n(float *p, vf a, int64_t n) { _mm512_mask_storeu_ps(p, vfirst(n), a); }
@@ -12,6 +14,13 @@ INLINE vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf vsqrt(vf a) { return _mm512_sqrt_ps(a); }
 INLINE vu vmul_low(vu a, vu b) { return (vu)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
+INLINE vu vxor3(vu a, vu b, vu c) { return (vu)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }
+INLINE vf vkept(vbits4 bits, int from, vf a) { return _mm512_maskz_mov_ps((__mmask16)(bits >> from), a); }
+INLINE vbits4 vbits_upto(vi a, vi b, uint16_t top) {
+    const __m512i limit = _mm512_set1_epi16((short)top);
+    const vbits4 upper = _mm512_cmple_epu16_mask((__m512i)b, limit);
+    return _mm512_cmple_epu16_mask((__m512i)a, limit) | upper << 32;
+}
 
 #define FEW_TERMS 8
 enum { TILE_ROWS = 8, TILE_VECTORS = 3, BLOCK_M = 256, BLOCK_K = 512, BLOCK_N = 1536, DIRECT_M = 264,

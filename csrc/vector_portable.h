@@ -2,6 +2,8 @@
 #define LANES 4
 #include "vector.h"
 
+typedef uint16_t vbits4;
+
 INLINE vf vload_n(const float *p, int64_t n) {
     vf a = {0};
     memcpy(&a, p, (size_t)n * sizeof *p);
@@ -21,8 +23,24 @@ INLINE uint32_t vbits(vi m) {
     for (int i = 0; i < LANES; i++) bits |= ((uint32_t)m[i] >> 31) << i;
     return bits;
 }
-/* Products of the low 32 bits of each 64-bit lane. */
+#if defined(__SSE2__) /* gcc would spell the product out in shifts and sums */
+#include <emmintrin.h>
+INLINE vu vmul_low(vu a, vu b) { return (vu)_mm_mul_epu32((__m128i)a, (__m128i)b); }
+#else
 INLINE vu vmul_low(vu a, vu b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+#endif
+INLINE vu vxor3(vu a, vu b, vu c) { return a ^ b ^ c; }
+INLINE vf vkept(vbits4 bits, int from, vf a) {
+    const vi bit = vlane_bit() << from;
+    return (vf)((vi)a & ((vsplat_int((int32_t)bits) & bit) == bit));
+}
+INLINE vbits4 vbits_upto(vi a, vi b, uint16_t top) {
+    const vw bit = {1, 2, 4, 8, 16, 32, 64, 128}, limit = top - (vw){0};
+    const vu first = (vu)(((vw)a <= limit) & bit), second = (vu)(((vw)b <= limit) & bit);
+    uint64_t both = first[0] | first[1] | (second[0] | second[1]) << 8;
+    both |= both >> 32;
+    return (vbits4)(both | both >> 16);
+}
 
 #define FEW_TERMS 4
 enum { TILE_ROWS = 4, TILE_VECTORS = 2, BLOCK_M = 128, BLOCK_K = 256, BLOCK_N = 512, DIRECT_M = 32,
