@@ -41,12 +41,16 @@ SCALARS = {
     "momentum": 0.9,
     "dampening": 0,
     "nesterov": 0,
-    "weight_decay": 0,
     "step": 3,
+    "lr_decay": 0,
+    "alpha": 0.99,
     "beta1": 0.9,
     "beta2": 0.999,
     "eps": 1e-8,
-    "decoupled": 0,
+    "weight_decay": 0,
+    "decoupled_weight_decay": 0,
+    "l1": 0,
+    "proximal": 0,
 }
 POSITIVE = {"log", "log1p", "sqrt", "power"}
 
@@ -253,30 +257,77 @@ def dropout_grad(out: Array, g: Array, mask: Array, keep: float) -> None:
     np.multiply(g, zeros(g.shape), out=out)  # as if dropout had kept its mask scaled, in float32
 
 
-def sgd(w: Array, g: Array, lr: float, weight_decay: float) -> None:
+def sgd(w: Array, g: Array, lr: float, *decays: float) -> None:
     np.subtract(w, np.multiply(g, lr, out=zeros(w.shape)), out=w)
 
 
 def sgd_momentum(w: Array, v: Array, g: Array, lr: float, momentum: float, *others: float) -> None:
     np.multiply(v, momentum, out=v)
     np.add(v, g, out=v)
-    np.subtract(w, np.multiply(v, lr, out=zeros(w.shape)), out=w)
+    sgd(w, v, lr)
+
+
+def scaled(s: Array, eps: float, g: Array) -> Array:
+    """g / (sqrt(s) + eps), in kept memory; s may be that memory."""
+    t = np.sqrt(s, out=zeros(s.shape))
+    np.add(t, eps, out=t)
+    return np.divide(g, t, out=t)
+
+
+def follow(mean: Array, keep: float, x: Array) -> None:
+    """Let a running mean take its share of x, which is lost; x may be kept memory."""
+    np.multiply(mean, keep, out=mean)
+    np.add(mean, np.multiply(x, 1 - keep, out=zeros(mean.shape)), out=mean)
+
+
+def adagrad(w: Array, s: Array, g: Array, lr: float, lr_decay: float, eps: float, step: float, *decays: float) -> None:
+    np.add(s, np.multiply(g, g, out=zeros(w.shape)), out=s)
+    sgd(w, scaled(s, eps, g), lr / (1 + step * lr_decay))
+
+
+def rmsprop(w: Array, s: Array, g: Array, lr: float, alpha: float, eps: float, *decays: float) -> None:
+    follow(s, alpha, np.multiply(g, g, out=zeros(w.shape)))
+    sgd(w, scaled(s, eps, g), lr)
+
+
+def rmsprop_momentum(
+    w: Array, s: Array, b: Array, g: Array, lr: float, alpha: float, eps: float, momentum: float, *decays: float
+) -> None:
+    follow(s, alpha, np.multiply(g, g, out=zeros(w.shape)))
+    np.multiply(b, momentum, out=b)
+    np.add(b, scaled(s, eps, g), out=b)
+    sgd(w, b, lr)
+
+
+def variance(s: Array, a: Array, g: Array, alpha: float) -> Array:
+    follow(s, alpha, np.multiply(g, g, out=zeros(s.shape)))
+    follow(a, alpha, g)
+    t = np.multiply(a, a, out=zeros(s.shape))
+    np.subtract(s, t, out=t)
+    return np.maximum(t, 0, out=t)
+
+
+def rmsprop_centered(
+    w: Array, s: Array, a: Array, g: Array, lr: float, alpha: float, eps: float, *decays: float
+) -> None:
+    sgd(w, scaled(variance(s, a, g, alpha), eps, g), lr)
+
+
+def rmsprop_centered_momentum(
+    w: Array, s: Array, a: Array, b: Array, g: Array, lr: float, alpha: float, eps: float, momentum: float, *_: float
+) -> None:
+    np.multiply(b, momentum, out=b)
+    np.add(b, scaled(variance(s, a, g, alpha), eps, g), out=b)
+    sgd(w, b, lr)
 
 
 def adam(
-    w: Array, m: Array, v: Array, g: Array, lr: float, beta1: float, beta2: float, eps: float, *others: float
+    w: Array, m: Array, v: Array, g: Array, lr: float, beta1: float, beta2: float, eps: float, step: float, *_: float
 ) -> None:
-    step, t = others[-1] + 1, zeros(w.shape)
-    np.multiply(m, beta1, out=m)
-    np.add(m, np.multiply(g, 1 - beta1, out=t), out=m)
-    np.multiply(v, beta2, out=v)
-    np.multiply(g, g, out=t)
-    np.add(v, np.multiply(t, 1 - beta2, out=t), out=v)
-    np.sqrt(v, out=t)
-    np.multiply(t, (1 - beta2**step) ** -0.5, out=t)
-    np.add(t, eps, out=t)
-    np.divide(m, t, out=t)
-    np.subtract(w, np.multiply(t, lr / (1 - beta1**step), out=t), out=w)
+    follow(m, beta1, g)
+    follow(v, beta2, np.multiply(g, g, out=zeros(w.shape)))
+    root = (1 - beta2 ** (step + 1)) ** 0.5
+    sgd(w, scaled(v, eps * root, m), lr * root / (1 - beta1 ** (step + 1)))
 
 
 total = reducer(np.add)
@@ -331,6 +382,11 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "dropout_grad": dropout_grad,
     "sgd": sgd,
     "sgd_momentum": sgd_momentum,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "rmsprop_momentum": rmsprop_momentum,
+    "rmsprop_centered": rmsprop_centered,
+    "rmsprop_centered_momentum": rmsprop_centered_momentum,
     "adam": adam,
 }
 

@@ -14,7 +14,7 @@
 enum {
     MG_MAX_ARRAYS = 4,  /* array arguments of one call (an update passes tables) */
     MG_MAX_AXES = 4,    /* axes of an elementwise call or a reduction, after merging */
-    MG_MAX_SCALARS = 8,
+    MG_MAX_SCALARS = 12,
     MG_MAX_THREADS = 64,
 };
 

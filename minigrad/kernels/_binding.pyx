@@ -39,7 +39,7 @@ cdef extern from "minigrad.h" nogil:
         int64_t itemsize[4]
         int64_t size[4]
         int64_t stride[4][4]
-        mg_scalar scalar[8]
+        mg_scalar scalar[12]
         int64_t work
         void *scratch
     int mg_targets()
@@ -129,7 +129,7 @@ cdef class Call:
     cdef readonly tuple scalars
     cdef readonly bint native
     cdef readonly bint ready
-    cdef object tables  # keeps the pointer table of an update alive
+    cdef object tables  # keeps the pointers and sizes of an update alive
     cdef float constant[4]  # scalar operands of a quick call
 
     def __init__(self, Row row not None, tuple arrays not None, tuple scalars not None=()):
@@ -475,9 +475,10 @@ cdef class Call:
         cdef int group = self.row.arrays, slot
         cdef Py_ssize_t t, tensors = len(self.arrays) // group
         cdef Array a, first
-        cdef Array pointers = np.empty(len(self.arrays), np.intp), sizes = np.empty(tensors, np.int64)
-        cdef void **pointer = <void **>cnp.PyArray_DATA(pointers)
-        cdef int64_t *size = <int64_t *>cnp.PyArray_DATA(sizes)
+        cdef cnp.npy_intp words = len(self.arrays) + tensors
+        cdef Array table = cnp.PyArray_EMPTY(1, &words, cnp.NPY_INT64, False)
+        cdef void **pointer = <void **>cnp.PyArray_DATA(table)
+        cdef int64_t *size = <int64_t *>(pointer + len(self.arrays))
         for t in range(tensors):
             first = self.arrays[t * group]
             size[t] = cnp.PyArray_SIZE(first)
@@ -489,8 +490,8 @@ cdef class Call:
                         f"{self.row.name}: the arrays of a tensor need one shape and one dense, native memory order, got "
                         f"{describe(a)} beside {describe(first)}")
                 pointer[t * group + slot] = cnp.PyArray_DATA(a)
-        self.tables = (pointers, sizes)
-        self.c.array[0], self.c.array[1] = cnp.PyArray_DATA(pointers), cnp.PyArray_DATA(sizes)
+        self.tables = table
+        self.c.array[0], self.c.array[1] = pointer, size
         self.c.arrays = 2
         self.c.size[0] = tensors
         return True

@@ -6,6 +6,7 @@ arguments are those of the row: destinations, inputs, scalars.  A scalar is a
 number, or a 0-d array (a cell) that is read now.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -287,62 +288,96 @@ def dropout_grad(out: Array, g: Array, mask: Array, keep: Scalar) -> None:
     np.copyto(out, np.where(kept, g * _dropout_scale(keep, g.dtype), 0))
 
 
-# Updates: one group of arrays for each tensor ----------------------------------------
+# Updates: from the states and the gradient d a formula gives the next states and the step ------------
 
 
-def sgd(w: Array, g: Array, lr: Scalar, weight_decay: Scalar) -> None:
-    rate, decay = w.dtype.type(lr), w.dtype.type(weight_decay)
-    w -= rate * (g + decay * w)
+def sgd(d: Array, lr: Scalar) -> Any:
+    return d.dtype.type(lr) * d
 
 
 def sgd_momentum(
-    w: Array,
-    v: Array,
-    g: Array,
-    lr: Scalar,
-    momentum: Scalar,
-    dampening: Scalar,
-    nesterov: Scalar,
-    weight_decay: Scalar,
-    step: Scalar,
-) -> None:
-    number = w.dtype.type
-    rate, keep, take = number(lr), number(momentum), number(1 - float(dampening))
-    d = g + number(weight_decay) * w
-    v[...] = d if step == 0 else keep * v + take * d
-    w -= rate * (d + keep * v if nesterov else v)
+    v: Array, d: Array, lr: Scalar, momentum: Scalar, dampening: Scalar, nesterov: Scalar, step: Scalar
+) -> Any:
+    rate, keep, take = _numbers(d, lr, momentum, 1 - float(dampening) if step else 1)
+    v[...] = keep * v + take * d
+    return rate * (d + keep * v if nesterov else v)
 
 
-def adam(
-    w: Array,
-    m: Array,
-    v: Array,
-    g: Array,
-    lr: Scalar,
-    beta1: Scalar,
-    beta2: Scalar,
-    eps: Scalar,
+def adagrad(s: Array, d: Array, lr: Scalar, lr_decay: Scalar, eps: Scalar, step: Scalar) -> Any:
+    rate, small = _numbers(d, float(lr) / (1 + float(step) * float(lr_decay)), eps)
+    s += d * d
+    return rate * (d / (np.sqrt(s) + small))
+
+
+def rmsprop(s: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar) -> Any:
+    rate, small, keep, take = _numbers(d, lr, eps, alpha, 1 - float(alpha))
+    s[...] = keep * s + take * (d * d)
+    return rate * (d / (np.sqrt(s) + small))
+
+
+def rmsprop_momentum(s: Array, b: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, momentum: Scalar) -> Any:
+    rate, keep = _numbers(d, lr, momentum)
+    b[...] = keep * b + rmsprop(s, d, 1.0, alpha, eps)
+    return rate * b
+
+
+def rmsprop_centered(s: Array, a: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar) -> Any:
+    rate, small, keep, take = _numbers(d, lr, eps, alpha, 1 - float(alpha))
+    s[...] = keep * s + take * (d * d)
+    a[...] = keep * a + take * d
+    return rate * (d / (np.sqrt(np.maximum(s - a * a, 0)) + small))
+
+
+def rmsprop_centered_momentum(
+    s: Array, a: Array, b: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, momentum: Scalar
+) -> Any:
+    rate, keep = _numbers(d, lr, momentum)
+    b[...] = keep * b + rmsprop_centered(s, a, d, 1.0, alpha, eps)
+    return rate * b
+
+
+def adam(m: Array, v: Array, d: Array, lr: Scalar, beta1: Scalar, beta2: Scalar, eps: Scalar, step: Scalar) -> Any:
+    b1, b2, t = float(beta1), float(beta2), float(step) + 1
+    root = math.sqrt(1 - b2**t)
+    rate, small = _numbers(d, float(lr) * root / (1 - b1**t), float(eps) * root)
+    keep1, take1, keep2, take2 = _numbers(d, b1, 1 - b1, b2, 1 - b2)
+    m[...] = keep1 * m + take1 * d
+    v[...] = keep2 * v + take2 * (d * d)
+    return rate * (m / (np.sqrt(v) + small))
+
+
+def _numbers(like: Array, *scalars: Scalar) -> list[Any]:
+    return [like.dtype.type(scalar) for scalar in scalars]
+
+
+def update(
+    formula: Callable[..., Any],
+    arrays: Sequence[Array],
+    scalars: Sequence[Scalar],
     weight_decay: Scalar,
-    decoupled: Scalar,
-    step: Scalar,
+    decoupled_weight_decay: Scalar,
+    l1: Scalar,
+    proximal: Scalar,
 ) -> None:
-    number = w.dtype.type
-    rate, decay, t = float(lr), float(weight_decay), float(step) + 1
-    b1, b2 = float(beta1), float(beta2)
-    coupled, shrink = (0.0, 1 - rate * decay) if decoupled else (decay, 1.0)
-    d = g + number(coupled) * w
-    m[...] = number(b1) * m + number(1 - b1) * d
-    v[...] = number(b2) * v + number(1 - b2) * (d * d)
-    root = np.sqrt(v) / number(np.sqrt(1 - b2**t)) + number(eps)
-    w[...] = number(shrink) * w - number(rate / (1 - b1**t)) * (m / root)
+    """One step of one tensor: the decays, the same for every ``formula``, around it; what is 0 is left out."""
+    w, *states, d = arrays
+    lr = float(scalars[0])
+    decay, slope, left, soft = _numbers(w, weight_decay, l1, 1 - lr * float(decoupled_weight_decay), lr * float(l1))
+    if decay:
+        d = d + decay * w
+    if slope and not proximal:
+        d = d + slope * np.sign(w)
+    w[...] = left * w - formula(*states, d, *scalars)
+    if soft and proximal:
+        w[...] = np.copysign(np.maximum(np.abs(w) - soft, 0), w)
 
 
 def run(name: str, family: str, group: int, arrays: Sequence[Array], scalars: Sequence[Scalar]) -> None:
     """Run kernel ``name``; an update takes ``group`` arrays a tensor."""
-    function: Callable[..., None] = globals()[name]
+    function: Callable[..., Any] = globals()[name]
     with np.errstate(all="ignore"):
         if family == "UPDATE":
             for i in range(0, len(arrays), group):
-                function(*arrays[i : i + group], *scalars)
+                update(function, arrays[i : i + group], scalars[:-4], *scalars[-4:])
         else:
             function(*arrays, *scalars)

@@ -10,58 +10,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import written
+from ..kernels import KERNELS
 from ..kernels.launch import launch
 from ..tensor import Tensor
 
 Schedule = Callable[[int], float]
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Check = Callable[[str, Any, tuple[str, ...]], None]
+L1_FORMS = ("subgradient", "proximal")
 
 
 class ParamGroup(MutableMapping[str, Any]):
     """Parameters and their hyperparameters, read and written like a dict.
 
     A number lives in a cell, a float64 array at a fixed address that the kernel
-    reads when it runs.  Setting ``group["lr"]`` to a number replaces a schedule;
-    a schedule writes the rate of an update when that update is made.
+    reads when it runs; so does a flag, the place of ``l1_form`` among its values,
+    and each number of a pair (``betas`` in ``beta1`` and ``beta2``).  Setting
+    ``group["lr"]`` to a number replaces a schedule; a schedule writes the rate of
+    an update when that update is made.
     """
 
     def __init__(self, params: list[Tensor], options: Mapping[str, Any], slots: tuple[str, ...], check: Check) -> None:
         self.params = params
         self.slots = slots
+        self.call: tuple[str, tuple[Any, ...]] = ("", ())  # the kernel and the cells that it reads
         self.schedule: Schedule | None = None
         self.cells: dict[str, NDArray[np.float64]] = {}
         self._check = check
-        self._kinds: dict[str, type] = {}
+        self.kinds: dict[str, type] = {}  # of the hyperparameters
         for name, value in options.items():
             if name == "lr" and callable(value):
                 self.schedule, value = value, value(0)
             check(name, value, slots)
-            self._kinds[name] = bool if isinstance(value, bool) else tuple if isinstance(value, tuple | list) else float
-            self.cells[name] = np.array(value, np.float64)
+            kinds = {str: str, bool: bool, tuple: tuple, list: tuple}
+            self.kinds[name] = kinds.get(type(value), float)
+            self.cells |= {cell: np.array(number, np.float64) for cell, number in _numbers(name, value)}
 
     def __getitem__(self, name: str) -> Any:
-        return self.params if name == "params" else self._kinds[name](self.cells[name].tolist())
+        if name == "params":
+            return self.params
+        kind = self.kinds[name]
+        if kind is tuple:
+            return tuple(float(self.cells[cell]) for cell in _pair(name))
+        return L1_FORMS[int(self.cells[name])] if kind is str else kind(self.cells[name])
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name not in self.cells:
-            raise KeyError(f"this optimizer has no {name!r}; it has {', '.join(self.cells)}")
+        if name not in self.kinds:
+            raise KeyError(f"this optimizer has no {name!r}; it has {', '.join(self.kinds)}")
         if name == "lr" and callable(value):
             self.schedule = value
             return
         self._check(name, value, self.slots)
-        self.cells[name][...] = value
+        self.write(name, value)
         if name == "lr":
             self.schedule = None
+
+    def write(self, name: str, value: Any) -> None:
+        """Set a hyperparameter and leave the schedule; the value has been checked."""
+        for cell, number in _numbers(name, value):
+            self.cells[cell][...] = number
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("a hyperparameter cannot be deleted")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(("params", *self.cells))
+        return iter(("params", *self.kinds))
 
     def __len__(self) -> int:
-        return 1 + len(self.cells)
+        return 1 + len(self.kinds)
 
     def rate(self, step: int) -> float:
         """The learning rate of update ``step``."""
@@ -72,16 +88,35 @@ class ParamGroup(MutableMapping[str, Any]):
         return rate
 
 
+def _pair(name: str) -> tuple[str, str]:
+    """The cells of a hyperparameter with two numbers: beta1 and beta2 for betas."""
+    return f"{name[:-1]}1", f"{name[:-1]}2"
+
+
+def _numbers(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    """The cells of a hyperparameter and what they hold."""
+    if isinstance(value, tuple | list):
+        return zip(_pair(name), value, strict=True)
+    return [(name, L1_FORMS.index(value) if isinstance(value, str) else value)]
+
+
 class Optimizer:
-    """Base of the optimizers: a subclass names its kernel and says what the kernel reads.
+    """Base of the optimizers: a subclass names its kernel and the states that the kernel keeps.
 
     ``params`` is an iterable of tensors, or of dicts with ``"params"`` and
     hyperparameters of their own.  State is allocated here, in each parameter's
     memory order; ``step_count`` is a cell that counts finished steps, one count
     for all parameters, also for those that a step skipped for want of a gradient.
+
+    Every optimizer takes four kinds of decay.  From the gradient g the formula
+    sees ``d = g + weight_decay * w + l1 * sign(w)``; ``decoupled_weight_decay``
+    takes ``lr * decoupled_weight_decay * w`` off the weight before the step
+    (Loshchilov and Hutter 2019).  With ``l1_form="proximal"`` l1 stays out of d
+    and follows the step: ``w <- sign(w) * max(|w| - lr * l1, 0)``, which gives
+    true zeros.  sign(0) is 0, and lr the rate of this step by the schedule.
     """
 
-    slots: tuple[str, ...] = ()
+    _start = 0.0  # of the states
 
     def __init__(self, params: Params, **defaults: Any) -> None:
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
@@ -105,27 +140,35 @@ class Optimizer:
         if unknown := sorted(options.keys() - defaults.keys()):
             raise TypeError(f"{type(self).__name__} has no hyperparameter {', '.join(unknown)}")
         options = {**defaults, **options}
-        slots = self._slots(options)
+        kernel, slots = self._row(options)
         for p in params:
             _check_parameter(p)
             if p in self.state:
                 raise ValueError("a parameter is listed twice")
-            self.state[p] = tuple(np.zeros_like(p.data) for _ in slots)
-        self.param_groups.append(ParamGroup(params, options, slots, self._check))
+            self.state[p] = tuple(np.full_like(p.data, self._start) for _ in slots)
+        group = ParamGroup(params, options, slots, self._check)
+        cells = self._cells(group)
+        group.call = kernel, tuple(cells[name] for name in KERNELS[kernel].scalars)
+        self.param_groups.append(group)
 
-    def _slots(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """The names of the state arrays that a parameter of a group with these hyperparameters has."""
-        return self.slots
+    def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+        """The kernel of a group with these hyperparameters, and the names of its states."""
+        raise NotImplementedError
 
     @staticmethod
     def _check(name: str, value: Any, slots: tuple[str, ...]) -> None:
         """Raise ``ValueError`` for a value that hyperparameter ``name`` of a group with ``slots`` cannot have."""
-        if not (is_number(value) and value >= 0):
+        if name == "l1_form":
+            if value not in L1_FORMS:
+                raise ValueError(f"l1_form must be 'subgradient' or 'proximal', got {value!r}")
+        elif not (is_number(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+        elif name == "momentum" and value and "momentum_buffer" not in slots:
+            raise ValueError("momentum needs a buffer: give a momentum above 0 when the optimizer is made")
 
-    def _call(self, group: ParamGroup) -> tuple[str, tuple[Any, ...]]:
-        """The kernel's name and its scalars for this group."""
-        raise NotImplementedError
+    def _cells(self, group: ParamGroup) -> dict[str, Any]:
+        """What the kernel reads, by the names of its row."""
+        return {**group.cells, "proximal": group.cells["l1_form"], "step": self.step_count}
 
     def step(self) -> None:
         """Update every parameter that has a gradient, from its gradient and state.
@@ -136,7 +179,7 @@ class Optimizer:
         arrays = [self._arrays(group) for group in self.param_groups]
         for group, rate, by_dtype in zip(self.param_groups, rates, arrays, strict=True):
             group.cells["lr"][...] = rate
-            name, scalars = self._call(group)
+            name, scalars = group.call
             for operands in by_dtype.values():
                 launch(name, tuple(operands), scalars)
             for p in group.params:
@@ -171,7 +214,7 @@ class Optimizer:
         """Copies of all state: step count, hyperparameters, slots by group and position."""
         return {
             "step": int(self.step_count),
-            "groups": [{name: g[name] for name in g.cells} for g in self.param_groups],
+            "groups": [{name: g[name] for name in g.kinds} for g in self.param_groups],
             "slots": {path: array.copy() for path, array in self._named_slots()},
         }
 
@@ -186,8 +229,8 @@ class Optimizer:
         if slots.keys() != arrays.keys() or len(groups) != len(self.param_groups):
             raise KeyError("the state belongs to an optimizer over other parameters")
         for group, values in zip(self.param_groups, groups, strict=True):
-            if values.keys() != group.cells.keys():
-                raise KeyError(f"the state has hyperparameters {sorted(values)}, this optimizer {sorted(group.cells)}")
+            if values.keys() != group.kinds.keys():
+                raise KeyError(f"the state has hyperparameters {sorted(values)}, this optimizer {sorted(group.kinds)}")
             for name, value in values.items():
                 self._check(name, value, group.slots)
         for path, array in slots.items():
@@ -198,7 +241,7 @@ class Optimizer:
             raise ValueError(f"step must be a whole number of at least 0, got {step!r}")
         for group, values in zip(self.param_groups, groups, strict=True):
             for name, value in values.items():
-                group.cells[name][...] = value
+                group.write(name, value)
         for path, array in slots.items():
             array[...] = arrays[path]
         self.step_count[...] = step
@@ -210,13 +253,19 @@ class Optimizer:
                     yield f"{i}.{j}.{slot}", array
 
     def __repr__(self) -> str:
-        lines = [", ".join(f"{name}={g[name]}" for name in g.cells) for g in self.param_groups]
+        lines = [", ".join(f"{name}={g[name]!r}" for name in g.kinds) for g in self.param_groups]
         return f"{type(self).__name__}({'; '.join(lines)})"
 
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a finite number, not a bool."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def _check_parameter(p: Any) -> None:

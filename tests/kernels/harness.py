@@ -140,10 +140,21 @@ SCALARS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "philox": lambda: (10,),
     "dropout": lambda: (40000, np.array(2**63 + 12345, np.uint64), np.array(2**40 + 7, np.uint64)),
     "dropout_grad": lambda: (40000,),
-    "sgd": lambda: (0.1, 0.01),
-    "sgd_momentum": lambda: (0.1, 0.9, 0.1, 1.0, 0.01, 3),
-    "adam": lambda: (0.1, 0.9, 0.999, 1e-8, 0.01, 1.0, np.array(3, np.int64)),
+    "sgd": lambda: (0.1, 0.01, 0.02, 0.5, 1.0),
+    "sgd_momentum": lambda: (0.1, 0.9, 0.1, 1.0, 3, 0.01, 0.02, 0.5, 1.0),
+    "adagrad": lambda: (0.1, 0.01, 1e-10, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0),
+    "rmsprop": lambda: (0.1, 0.99, 1e-8, 0.01, 0.02, 0.5, 0.0),
+    "rmsprop_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.01, 0.02, 0.5, 0.0),
+    "rmsprop_centered": lambda: (0.1, 0.99, 1e-8, 0.01, 0.02, 0.5, 0.0),
+    "rmsprop_centered_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.0, 0.0, 0.0, 0.0),
+    "adam": lambda: (0.1, 0.9, 0.999, 1e-8, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0),
 }
+
+
+def settled(names: Sequence[str], states: Sequence[Array]) -> Iterator[Array]:
+    """States as an update may find them: sums and means of squares, called s or v, are not negative."""
+    for name, array in zip(names, states, strict=True):
+        yield np.abs(array) if name in ("s", "v") else array
 
 
 def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
@@ -192,5 +203,4 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
         yield Sample(name, (blank(n),), (*fill((n,)), mask), scalars)
     else:
         outputs = fill(*[(n,)] * len(row.outputs))
-        outputs = (*outputs[:-1], np.abs(outputs[-1])) if name == "adam" else outputs
-        yield Sample(name, outputs, fill((n,)), scalars)
+        yield Sample(name, tuple(settled(row.outputs, outputs)), fill((n,)), scalars)

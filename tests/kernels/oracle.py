@@ -101,31 +101,58 @@ def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> Array:
 # Updates, step by step in the dtype of the arrays --------------------------------------------
 
 
-def sgd(w: Array, g: Array, lr: Any, weight_decay: Any) -> Array:
-    f = w.dtype.type
-    return w - f(lr) * (g + f(weight_decay) * w)
+def update(name: str, formula: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
+    """A row of the optimizer whose ``formula`` gives the step and the next states, with the decays around it."""
+
+    def stepped(*arguments: Any) -> tuple[Array, ...]:
+        arrays, scalars = arguments[: len(KERNELS[name].arrays)], [*map(float, arguments[len(KERNELS[name].arrays) :])]
+        (w, *states, d), lr = arrays, scalars[0]
+        f, (coupled, decoupled, l1, proximal) = w.dtype.type, scalars[-4:]
+        d = d + f(coupled) * w if coupled else d
+        d = d + f(l1) * np.sign(w) if l1 and not proximal else d
+        y, *states = formula(f, d, *states, *scalars[:-4])
+        w = f(1 - lr * decoupled) * w - y
+        if l1 and proximal:
+            w = np.copysign(np.where(abs(w) <= f(lr * l1), 0 * w, abs(w) - f(lr * l1)), w)
+        return (w, *states)
+
+    return stepped
 
 
-def sgd_momentum(
-    w: Array, v: Array, g: Array, lr: Any, momentum: Any, dampening: Any, nesterov: Any, weight_decay: Any, step: Any
-) -> tuple[Array, Array]:
-    f = w.dtype.type
-    d = g + f(weight_decay) * w
-    v = f(momentum) * v + f(1 - float(dampening)) * d if step else d
-    return w - f(lr) * (d + f(momentum) * v if nesterov else v), v
+def sgd_momentum(f: Any, d: Array, v: Array, lr: float, momentum: float, dampening: float, nesterov: float,
+                 step: float) -> tuple[Array, ...]:  # fmt: skip
+    v = f(momentum) * v + f(1 - dampening if step else 1) * d
+    return f(lr) * (d + f(momentum) * v if nesterov else v), v
 
 
-def adam(
-    w: Array, m: Array, v: Array, g: Array, lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any,
-    decoupled: Any, step: Any,
-) -> tuple[Array, Array, Array]:  # fmt: skip
-    f, lr, b1, b2, decay = w.dtype.type, float(lr), float(beta1), float(beta2), float(weight_decay)
-    if not decoupled:
-        g = g + f(decay) * w
-    m, v = f(b1) * m + f(1 - b1) * g, f(b2) * v + f(1 - b2) * (g * g)
-    rate, root = f(lr / (1 - b1 ** (float(step) + 1))), f(np.sqrt(1 - b2 ** (float(step) + 1)))
-    shrunk = f(1 - lr * decay) * w if decoupled else w
-    return shrunk - rate * (m / (np.sqrt(v) / root + f(eps))), m, v
+def adagrad(f: Any, d: Array, s: Array, lr: float, lr_decay: float, eps: float, step: float) -> tuple[Array, ...]:
+    s = s + d * d
+    return f(lr / (1 + step * lr_decay)) * (d / (np.sqrt(s) + f(eps))), s
+
+
+def rmsprop(centered: bool, momentum: bool) -> Callable[..., tuple[Array, ...]]:
+    def formula(f: Any, d: Array, *arguments: Any) -> tuple[Array, ...]:
+        states, scalars = arguments[: 1 + centered + momentum], arguments[1 + centered + momentum :]
+        alpha = scalars[1]
+        found = [f(alpha) * states[0] + f(1 - alpha) * (d * d)]
+        variance = found[0]
+        if centered:
+            found.append(f(alpha) * states[1] + f(1 - alpha) * d)
+            variance = np.where(found[0] - found[1] ** 2 < 0, 0, found[0] - found[1] ** 2)
+        y = d / (np.sqrt(variance) + f(scalars[2]))
+        if momentum:
+            y = f(scalars[3]) * states[-1] + y
+            found.append(y)
+        return (f(scalars[0]) * y, *found)
+
+    return formula
+
+
+def adam(f: Any, d: Array, m: Array, v: Array, lr: float, b1: float, b2: float, eps: float,
+         step: float) -> tuple[Array, ...]:  # fmt: skip
+    m, v = f(b1) * m + f(1 - b1) * d, f(b2) * v + f(1 - b2) * (d * d)
+    root = np.sqrt(1 - b2 ** (step + 1))
+    return f(lr * root / (1 - b1 ** (step + 1))) * (m / (np.sqrt(v) + f(eps * root))), m, v
 
 
 def either_nan(a: Array, b: Array) -> NDArray[np.bool_]:
@@ -180,9 +207,14 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "philox": philox,
     "dropout": dropout,
     "dropout_grad": dropout_grad,
-    "sgd": sgd,
-    "sgd_momentum": sgd_momentum,
-    "adam": adam,
+    "sgd": update("sgd", lambda f, d, lr: (f(lr) * d,)),
+    "sgd_momentum": update("sgd_momentum", sgd_momentum),
+    "adagrad": update("adagrad", adagrad),
+    "rmsprop": update("rmsprop", rmsprop(centered=False, momentum=False)),
+    "rmsprop_momentum": update("rmsprop_momentum", rmsprop(centered=False, momentum=True)),
+    "rmsprop_centered": update("rmsprop_centered", rmsprop(centered=True, momentum=False)),
+    "rmsprop_centered_momentum": update("rmsprop_centered_momentum", rmsprop(centered=True, momentum=True)),
+    "adam": update("adam", adam),
 }
 
 

@@ -31,15 +31,16 @@ def misaligned(*shape: int, dtype: Any = F) -> Any:
 
 
 LABELS = np.zeros(3, np.int64)
-ADAM = (0.1, 0.9, 0.999, 1e-8, 0.0, 0.0, 0)
+SGD: tuple[Any, ...] = (0.1, 0.0, 0.0, 0.0, 0.0)
+ADAM = (0.1, 0.9, 0.999, 1e-8, 0, 0.0, 0.0, 0.0, 0.0)
 CELL = np.array(0, np.uint64)
 MASK = np.ones(1, np.uint8)
 
 BAD = {
     "too few arrays": ("add", (ones(3), ones(3)), (), TypeError, "add takes 3 arrays, got 2"),
     "too many arrays": ("exp", (ones(3), ones(3), ones(3)), (), TypeError, "exp takes 2 arrays, got 3"),
-    "no arrays": ("sgd", (), (0.1, 0.0), TypeError, "sgd takes 2 arrays, got 0"),
-    "half a tensor": ("sgd", (ones(3),) * 3, (0.1, 0.0), TypeError, "sgd takes 2 arrays, got 3"),
+    "no arrays": ("sgd", (), SGD, TypeError, "sgd takes 2 arrays, got 0"),
+    "half a tensor": ("sgd", (ones(3),) * 3, SGD, TypeError, "sgd takes 2 arrays, got 3"),
     "too few scalars": ("clip", (ones(3), ones(3)), (1.0,), TypeError, "clip takes 2 scalars, got 1"),
     "too many scalars": ("exp", (ones(3), ones(3)), (1.0,), TypeError, "exp takes 0 scalars, got 1"),
     "a list": ("exp", (ones(3), [1.0, 2.0, 3.0]), (), TypeError, "exp takes ndarrays, got list"),
@@ -54,7 +55,7 @@ BAD = {
         "read-only",
     ),
     "mixed floats": ("add", (ones(3), ones(3), ones(3, dtype=D)), (), TypeError, "add takes one floating dtype"),
-    "mixed update": ("sgd", (ones(3), ones(3, dtype=D)), (0.1, 0.0), TypeError, "sgd takes one floating dtype"),
+    "mixed update": ("sgd", (ones(3), ones(3, dtype=D)), SGD, TypeError, "sgd takes one floating dtype"),
     "float beside integer": ("add", (ones(3), ones(3), np.ones(3, int)), (), TypeError, "one floating dtype"),
     "elementwise": ("add", (ones(2, 3), ones(3), ones(2)), (), ValueError, r"add: .* out \(2, 3\), a \(3,\), b \(2,\)"),
     "input larger": ("exp", (ones(3), ones(2, 3)), (), ValueError, r"exp: shapes do not fit: out \(3,\), x \(2, 3\)"),
@@ -91,18 +92,36 @@ BAD = {
     "mask": ("dropout", (ones(9), MASK, ones(9)), (9, CELL, CELL), ValueError, r"mask \(1,\)"),
     "gradient mask": ("dropout_grad", (ones(9), ones(9), MASK), (9,), ValueError, r"mask \(1,\)"),
     "philox key": ("philox", tuple(np.ones((2, n), np.uint32) for n in (4, 4, 4)), (10,), ValueError, r"key \(2, 4\)"),
-    "update shapes": ("sgd", (ones(3), ones(1)), (0.1, 0.0), ValueError, "sgd: the arrays of a tensor need one shape"),
-    "update order": ("sgd", (ones(2, 3), ones(3, 2).T), (0.1, 0.0), ValueError, "one dense, native memory order"),
-    "update gaps": ("sgd", (ones(6)[::2], ones(6)[::2]), (0.1, 0.0), ValueError, "one dense, native memory order"),
-    "update backwards": ("sgd", (ones(6)[::-1], ones(6)[::-1]), (0.1, 0.0), ValueError, "one dense, native"),
-    "update swapped": ("sgd", (ones(3, dtype=">f4"),) * 2, (0.1, 0.0), ValueError, "one dense, native memory order"),
-    "update misaligned": ("sgd", (misaligned(3), misaligned(3)), (0.1, 0.0), ValueError, "one dense, native memory"),
+    "update shapes": ("sgd", (ones(3), ones(1)), SGD, ValueError, "sgd: the arrays of a tensor need one shape"),
+    "update order": ("sgd", (ones(2, 3), ones(3, 2).T), SGD, ValueError, "one dense, native memory order"),
+    "update gaps": ("sgd", (ones(6)[::2], ones(6)[::2]), SGD, ValueError, "one dense, native memory order"),
+    "update backwards": ("sgd", (ones(6)[::-1], ones(6)[::-1]), SGD, ValueError, "one dense, native"),
+    "update swapped": ("sgd", (ones(3, dtype=">f4"),) * 2, SGD, ValueError, "one dense, native memory order"),
+    "update misaligned": ("sgd", (misaligned(3), misaligned(3)), SGD, ValueError, "one dense, native memory"),
     "second tensor": ("adam", (*[ones(3)] * 4, *[ones(3)] * 3, ones(4)), ADAM, ValueError, "adam: the arrays"),
-    "cell dtype": ("sgd", (ones(3), ones(3)), (np.array(0.1, F), 0.0), TypeError, "a cell is float64, int64 or uint64"),
-    "cell size": ("sgd", (ones(3), ones(3)), (np.ones(2), 0.0), ValueError, "one aligned, writable element"),
-    "cell swapped": ("sgd", (ones(3), ones(3)), (np.array(0.1, ">f8"), 0.0), ValueError, "one aligned, writable"),
-    "cell misaligned": ("sgd", (ones(3), ones(3)), (misaligned(dtype=D), 0.0), ValueError, "one aligned, writable"),
-    "cell read-only": ("sgd", (ones(3), ones(3)), (read_only(np.array(0.1)), 0.0), ValueError, "one aligned, writable"),
+    "cell dtype": (
+        "sgd",
+        (ones(3), ones(3)),
+        (np.array(0.1, F), *SGD[1:]),
+        TypeError,
+        "a cell is float64, int64 or uint64",
+    ),
+    "cell size": ("sgd", (ones(3), ones(3)), (np.ones(2), *SGD[1:]), ValueError, "one aligned, writable element"),
+    "cell swapped": ("sgd", (ones(3), ones(3)), (np.array(0.1, ">f8"), *SGD[1:]), ValueError, "one aligned, writable"),
+    "cell misaligned": (
+        "sgd",
+        (ones(3), ones(3)),
+        (misaligned(dtype=D), *SGD[1:]),
+        ValueError,
+        "one aligned, writable",
+    ),
+    "cell read-only": (
+        "sgd",
+        (ones(3), ones(3)),
+        (read_only(np.array(0.1)), *SGD[1:]),
+        ValueError,
+        "one aligned, writable",
+    ),
     "float key": ("dropout", (ones(3), MASK, ones(3)), (9, np.array(1.0), CELL), TypeError, "dropout: key is a uint64"),
     "signed counter": ("dropout", (ones(3), MASK, ones(3)), (9, CELL, np.array(1)), TypeError, "counter is a uint64"),
     "long key": ("dropout", (ones(3), MASK, ones(3)), (9, 2**53, CELL), TypeError, "whole number below 2.*53"),

@@ -1,5 +1,6 @@
 """Optimizer steps: the bits of the formula on every target, over many tensors of any shape and memory order."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch
 
 from .guarded import Guarded
-from .harness import SCALARS, each_row, family, normal
+from .harness import SCALARS, each_row, family, normal, settled
 from .oracle import ORACLE, assert_near
 
 ROWS = family("UPDATE")
@@ -22,21 +23,28 @@ ARGUMENTS = {
     "momentum": st.sampled_from([0.0, 0.9]),
     "beta1": st.sampled_from([0.0, 0.9]),
     "beta2": st.sampled_from([0.0, 0.999]),
+    "alpha": st.sampled_from([0.0, 0.99]),
     "dampening": small,
     "nesterov": flags,
-    "decoupled": flags,
     "eps": st.sampled_from([1e-8, 0.1]),
+    "lr_decay": small,
     "weight_decay": small,
+    "decoupled_weight_decay": small,
+    "l1": small,
+    "proximal": flags,
     "step": st.integers(0, 3) | st.just(10**6),
 }
 
 
+NO_DECAY = (0.0, 0.0, 0.0, 0.0)
+
+
 def state(name: str, shape: tuple[int, ...], dtype: Any, rng: Any) -> list[Any]:
-    """The arrays of one tensor; the last moment of Adam is a mean of squares."""
-    arrays = [normal(rng, shape, dtype) for _ in KERNELS[name].arrays]
-    if name == "adam":
-        arrays[2] = np.abs(arrays[2])
-    return arrays
+    """The arrays of one tensor, some weights 0."""
+    row = KERNELS[name]
+    w, *states = [normal(rng, shape, dtype) for _ in row.outputs]
+    w *= rng.random(shape) < 0.8
+    return [w, *settled(row.outputs[1:], states), normal(rng, shape, dtype)]
 
 
 def stepped(name: str, arrays: list[Any], scalars: tuple[Any, ...]) -> list[Any]:
@@ -105,41 +113,144 @@ def test_a_nan_spoils_its_element_only(target: str, name: str) -> None:
 
 def test_a_cell_is_read_when_the_call_runs(target: str) -> None:
     w, g, lr = np.zeros(3, np.float32), np.ones(3, np.float32), np.array(0.5)
-    launch("sgd", (w, g), (lr, 0.0))
+    launch("sgd", (w, g), (lr, *NO_DECAY))
     lr[...] = 0.25
-    launch("sgd", (w, g), (lr, 0.0))
+    launch("sgd", (w, g), (lr, *NO_DECAY))
     np.testing.assert_array_equal(w, np.float32([-0.75] * 3))
 
 
 # The textbook in float64 ----------------------------------------------------------------------------
 
 
+def trajectory(name: str, numbers: tuple[float, ...], decays: tuple[float, ...] = NO_DECAY, steps: int = 30,
+               start: Any = None) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+    """The weights after each step, and the gradient of the next; ``step`` among the numbers is None."""
+    rng = np.random.default_rng(0)
+    w = normal(rng, (20,)) if start is None else start
+    states = [np.zeros_like(w) for _ in KERNELS[name].outputs[1:]]
+    for step in range(steps):
+        g = normal(rng, w.shape)
+        yield w.astype(np.float64), g.astype(np.float64)
+        scalars = tuple(step if number is None else number for number in numbers)
+        launch(name, (w, *states, g), (*scalars, *decays))
+    yield w.astype(np.float64), None
+
+
+def assert_follows(path: Iterator[tuple[Any, Any]], formula: Callable[[Any, Any, int], Any]) -> None:
+    """``formula(w, g, t)`` gives the weights after update t = 1, 2, ...; it keeps its own states."""
+    w, g = next(path)
+    for t, (found, following) in enumerate(path, start=1):
+        w = formula(w, g, t)
+        np.testing.assert_allclose(found, w, rtol=2e-5, atol=1e-5)
+        g = following
+
+
 @pytest.mark.parametrize("nesterov", [0.0, 1.0])
 @pytest.mark.parametrize("dampening", [0.0, 0.3])
 def test_momentum_of_the_textbook(target: str, nesterov: float, dampening: float) -> None:
-    rng, lr, mu, decay = np.random.default_rng(0), 0.1, 0.9, 0.01
-    w, v = normal(rng, (20,)), np.full(20, np.nan, np.float32)  # the first step does not read v
-    truth, velocity = w.astype(np.float64), None
-    for step in range(30):
-        g = normal(rng, (20,))
-        launch("sgd_momentum", (w, v, g), (lr, mu, dampening, nesterov, decay, step))
-        d = g + decay * truth
-        velocity = d if velocity is None else mu * velocity + (1 - dampening) * d
-        truth = truth - lr * (d + mu * velocity if nesterov else velocity)
-    np.testing.assert_allclose(w, truth, rtol=1e-5, atol=1e-5)
+    """Sutskever et al. 2013, with the learning rate outside the velocity."""
+    lr, mu, decay, velocity = 0.1, 0.9, 0.01, np.zeros(20)
+
+    def formula(w: Any, g: Any, t: int) -> Any:
+        nonlocal velocity
+        d = g + decay * w
+        velocity = d if t == 1 else mu * velocity + (1 - dampening) * d
+        return w - lr * (d + mu * velocity if nesterov else velocity)
+
+    path = trajectory("sgd_momentum", (lr, mu, dampening, nesterov, None), (decay, 0, 0, 0))
+    assert_follows(path, formula)
 
 
-@pytest.mark.parametrize("decoupled", [0.0, 1.0])
-def test_adam_of_the_paper(target: str, decoupled: float) -> None:
+def test_adagrad_of_the_paper(target: str) -> None:
+    """Duchi, Hazan and Singer 2011, with PyTorch's decay of the rate."""
+    lr, lr_decay, eps, total = 0.1, 0.05, 1e-10, np.zeros(20)
+
+    def formula(w: Any, g: Any, t: int) -> Any:
+        nonlocal total
+        total = total + g**2
+        return w - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(total) + eps)
+
+    assert_follows(trajectory("adagrad", (lr, lr_decay, eps, None)), formula)
+
+
+@pytest.mark.parametrize("momentum", [None, 0.0, 0.9])
+@pytest.mark.parametrize("centered", [False, True])
+def test_rmsprop_of_the_lecture(target: str, centered: bool, momentum: float | None) -> None:
+    """Tieleman and Hinton 2012; Graves 2013, equations 38 to 45, for the centred form; eps stands outside the root."""
+    lr, alpha, eps = 0.01, 0.9, 1e-8
+    square, mean, buffer = np.zeros((3, 20))
+
+    def formula(w: Any, g: Any, t: int) -> Any:
+        nonlocal square, mean, buffer
+        square = alpha * square + (1 - alpha) * g**2
+        mean = alpha * mean + (1 - alpha) * g
+        buffer = (momentum or 0) * buffer + g / (np.sqrt(square - (mean**2 if centered else 0)) + eps)
+        return w - lr * buffer
+
+    name = "rmsprop" + ("_centered" if centered else "") + ("" if momentum is None else "_momentum")
+    assert_follows(trajectory(name, (lr, alpha, eps) + (() if momentum is None else (momentum,))), formula)
+
+
+@pytest.mark.parametrize("momentum", ["", "_momentum"])
+def test_the_centred_variance_is_never_below_0(target: str, momentum: str) -> None:
+    """A constant gradient has the variance 0, which rounding can bring below: the root must stay real."""
+    w, g = np.zeros(1000, np.float32), np.linspace(0.1, 3, 1000, dtype=np.float32)
+    states = [np.zeros_like(w) for _ in KERNELS["rmsprop_centered" + momentum].outputs[1:]]
+    for _ in range(300):
+        numbers = (1e-3, 0.9, 1e-3, 0.9) if momentum else (1e-3, 0.9, 1e-3)
+        launch("rmsprop_centered" + momentum, (w, *states, g), (*numbers, *NO_DECAY))
+    assert np.isfinite(w).all()
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_adam_of_the_paper(target: str, decoupled: bool) -> None:
     """Kingma and Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2, for the decoupled decay."""
-    rng, lr, b1, b2, eps, decay = np.random.default_rng(0), 0.1, 0.9, 0.999, 1e-8, 0.05
-    w, m, v = normal(rng, (20,)), np.zeros(20, np.float32), np.zeros(20, np.float32)
-    theta, first, second = w.astype(np.float64), 0.0, 0.0
-    for t in range(1, 31):
-        g = normal(rng, (20,))
-        launch("adam", (w, m, v, g), (lr, b1, b2, eps, decay, decoupled, t - 1))
-        d = g + (0 if decoupled else decay) * theta
+    lr, b1, b2, eps, decay = 0.1, 0.9, 0.999, 1e-8, 0.05
+    first, second = np.zeros((2, 20))
+
+    def formula(w: Any, g: Any, t: int) -> Any:
+        nonlocal first, second
+        d = g if decoupled else g + decay * w
         first, second = b1 * first + (1 - b1) * d, b2 * second + (1 - b2) * d**2
-        theta = theta - (lr * decay * theta if decoupled else 0)
-        theta = theta - lr * (first / (1 - b1**t)) / (np.sqrt(second / (1 - b2**t)) + eps)
-    np.testing.assert_allclose(w, theta, rtol=1e-5, atol=1e-5)
+        w = w * (1 - lr * decay) if decoupled else w
+        return w - lr * (first / (1 - b1**t)) / (np.sqrt(second / (1 - b2**t)) + eps)
+
+    decays = (0.0, decay, 0.0, 0.0) if decoupled else (decay, 0.0, 0.0, 0.0)
+    assert_follows(trajectory("adam", (lr, b1, b2, eps, None), decays), formula)
+
+
+# The decays, which are the same around every formula --------------------------------------------------
+
+
+@each_row(ROWS)
+@pytest.mark.parametrize("proximal", [0.0, 1.0])
+def test_l1_of_either_form(target: str, name: str, proximal: float) -> None:
+    """Against the same step without l1: the subgradient enters the gradient, the threshold follows the step."""
+    rng, lr, l1 = np.random.default_rng(0), 0.1, 0.5
+    arrays = state(name, (1000,), np.float32, rng)
+    w, g = arrays[0].copy(), arrays[-1].copy()
+    plain = [a.copy() for a in arrays]
+    own = SCALARS[name]()[:-4]
+    launch(name, tuple(arrays), (*own, 0.0, 0.0, l1, proximal))
+    if proximal:
+        launch(name, tuple(plain), (*own, *NO_DECAY))
+        expected = np.sign(plain[0]) * np.maximum(np.abs(plain[0]) - np.float32(lr * l1), 0)
+        assert np.count_nonzero(arrays[0]) < 1000
+    else:
+        plain[-1] = g + np.float32(l1) * np.sign(w)
+        launch(name, tuple(plain), (*own, *NO_DECAY))
+        expected = plain[0]
+    np.testing.assert_array_equal(arrays[0], expected)
+    for got, wanted in zip(arrays[1:-1], plain[1:-1], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@each_row(ROWS)
+def test_a_weight_that_is_not_finite_stays_what_it_is(target: str, name: str) -> None:
+    """No decay touches it where the decay is 0; the threshold keeps NaN and infinity."""
+    for decays in [NO_DECAY, (0.0, 0.0, 0.5, 1.0), (0.0, 0.5, 0.0, 0.0)]:
+        arrays = state(name, (40,), np.float32, np.random.default_rng(0))
+        arrays[0][:3] = np.nan, np.inf, -np.inf
+        launch(name, tuple(arrays), (*SCALARS[name]()[:-4], *decays))
+        np.testing.assert_array_equal(arrays[0][:3], [np.nan, np.inf, -np.inf])
+        assert all(np.isfinite(a[3:]).all() for a in arrays)

@@ -9,11 +9,16 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.schedules import cosine
 
+NO_DECAY = {"decoupled_weight_decay": 0.0, "l1": 0.0, "l1_form": "subgradient"}
 KINDS: dict[str, Callable[..., optim.Optimizer]] = {
     "SGD": lambda params, lr=0.1: optim.SGD(params, lr=lr),
     "momentum": lambda params, lr=0.1: optim.SGD(params, lr=lr, momentum=0.9),
     "Adam": lambda params, lr=0.1: optim.Adam(params, lr=lr),
     "AdamW": lambda params, lr=0.1: optim.AdamW(params, lr=lr),
+    "Adagrad": lambda params, lr=0.1: optim.Adagrad(params, lr=lr, l1=0.1, l1_form="proximal"),
+    "RMSprop": lambda params, lr=0.1: optim.RMSprop(
+        params, lr=lr, momentum=0.9, centered=True, decoupled_weight_decay=0.1
+    ),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 
@@ -51,7 +56,8 @@ def test_groups_have_hyperparameters_of_their_own() -> None:
 def test_a_group_reads_like_a_dict_and_keeps_its_numbers_in_cells() -> None:
     p = parameter(2)
     (group,) = optim.Adam([p], lr=0.25, betas=[0.5, 0.75]).param_groups  # type: ignore[arg-type]
-    assert dict(group) == {"params": [p], "lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0}
+    numbers = {"lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0, **NO_DECAY}
+    assert dict(group) == {"params": [p], **numbers}
     cell = group.cells["lr"]
     assert (cell.shape, cell.dtype) == ((), np.float64)
     group["lr"] = 0.125
@@ -85,10 +91,15 @@ BAD_PAIRS: list[Any] = [0.9, (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (-0.1, 0.9), (
     + [(optim.SGD, name, value) for name in ("momentum", "dampening", "weight_decay") for value in BAD_NUMBERS]
     + [(optim.Adam, name, value) for name in ("eps", "weight_decay") for value in BAD_NUMBERS]
     + [(optim.AdamW, "betas", value) for value in BAD_PAIRS]
-    + [(optim.SGD, "nesterov", value) for value in (1, "yes", None)],
+    + [(optim.SGD, "nesterov", value) for value in (1, "yes", None)]
+    + [(optim.RMSprop, "centered", value) for value in (1, "yes", None)]
+    + [(optim.RMSprop, "alpha", value) for value in (1.1, *BAD_NUMBERS)]
+    + [(optim.Adagrad, "lr_decay", value) for value in BAD_NUMBERS]
+    + [(optim.AdamW, "l1", value) for value in BAD_NUMBERS]
+    + [(optim.Adam, "l1_form", value) for value in ("lasso", "", 1, None, True)],
 )
 def test_a_hyperparameter_that_cannot_be_is_refused_everywhere(kind: Any, name: str, value: Any) -> None:
-    message = f"^{name} must be (two numbers|a finite number|True or False).*, got "
+    message = f"^{name} must be (two numbers|a finite number|True or False|.subgradient.).*, got "
     p = parameter(2)
     with pytest.raises(ValueError, match=message):
         kind([p], **{"lr": 0.1, name: value})
@@ -99,6 +110,32 @@ def test_a_hyperparameter_that_cannot_be_is_refused_everywhere(kind: Any, name: 
     with pytest.raises(ValueError, match=message):
         optimizer.param_groups[0][name] = value
     assert everything(optimizer) == before
+
+
+def test_a_state_of_its_own_is_there_from_the_start() -> None:
+    (group,) = optim.RMSprop([parameter(1)]).param_groups
+    with pytest.raises(ValueError, match="momentum needs a buffer"):
+        group["momentum"] = 0.9
+    with pytest.raises(ValueError, match="centered needs a state of its own"):
+        group["centered"] = True
+    with pytest.raises(ValueError, match="initial_accumulator_value must be a finite number"):
+        optim.Adagrad([parameter(1)], initial_accumulator_value=-1)
+    optimizer = optim.Adagrad([parameter(2)], initial_accumulator_value=0.5)
+    assert optimizer.state_dict()["slots"]["0.0.sum"].tolist() == [0.5, 0.5]
+
+
+def test_the_form_of_l1_may_change_between_steps() -> None:
+    p = parameter(1)
+    optimizer = optim.SGD([p], lr=0.5, l1=2.0)
+    optimizer.step()
+    assert p.item() == 1 - 0.5 * (1 + 2)
+    optimizer.param_groups[0]["l1_form"] = "proximal"
+    assert optimizer.param_groups[0]["l1_form"] == "proximal"
+    optimizer.step()
+    assert p.item() == -(0.5 + 0.5 - 1)  # the step leads to -1, the threshold to 0
+    resumed = optim.SGD([parameter(1)], lr=0.5)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert resumed.param_groups[0]["l1_form"] == "proximal"
 
 
 def test_momentum_needs_its_buffer_from_the_start_and_nesterov_needs_momentum() -> None:
@@ -200,7 +237,7 @@ def test_both_precisions_in_one_group(make: Any) -> None:
     optimizer = make([double, single])
     optimizer.step()
     assert (single.dtype, double.dtype) == (np.float32, np.float64)
-    np.testing.assert_allclose(single.numpy(), double.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(single.numpy(), double.numpy(), rtol=1e-6, atol=1e-6)
 
 
 def read_only() -> nn.Parameter:
@@ -305,6 +342,8 @@ def test_a_copied_pair_goes_on_by_itself(make: Any) -> None:
     train(model, optimizer, 3)
     other, second = copy.deepcopy((model, optimizer))
     assert train(model, optimizer, 3) == train(other, second, 3)
+    second.param_groups[0]["lr"] = 0.5
+    assert train(model, optimizer, 1) != train(other, second, 1)
 
 
 def test_state_is_plain_data_and_a_copy() -> None:
@@ -313,7 +352,7 @@ def test_state_is_plain_data_and_a_copy() -> None:
     optimizer.step()
     state = optimizer.state_dict()
     assert state["step"] == 1
-    assert state["groups"] == [{"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}]
+    assert state["groups"] == [{"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, **NO_DECAY}]
     assert list(state["slots"]) == ["0.0.exp_avg", "0.0.exp_avg_sq"]
     state["slots"]["0.0.exp_avg"][:] = 7
     assert not (optimizer.state[p][0] == 7).any()
@@ -356,6 +395,6 @@ def test_a_state_that_does_not_fit_changes_nothing(path: Any, to: Any, error: An
 def test_repr_shows_the_hyperparameters_of_each_group() -> None:
     optimizer = optim.AdamW([{"params": parameter(1)}, {"params": parameter(1), "lr": 0.5}])
     assert repr(optimizer) == (
-        "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01; "
-        "lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01)"
+        "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient'; "
+        "lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient')"
     )
