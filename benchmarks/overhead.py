@@ -20,13 +20,14 @@ from operator import add
 from typing import Any
 
 import numpy as np
-from harness import QUICK, Row, compare, installed, single_thread, surroundings, table
+from harness import QUICK, Row, compare, duration, installed, markdown, single_thread, surroundings, table
 from kernels import adam, normal, relu, softmax
 
 import minigrad as mg
 from minigrad import kernels
 from minigrad._engine import engine, has_compiled
-from minigrad.kernels.launch import elementwise, launch
+from minigrad.kernels import launch as door
+from minigrad.kernels.launch import elementwise, launch, matmul
 
 SHAPE = (32, 16)
 LENGTH = 100  # operations of a chain
@@ -50,6 +51,8 @@ def contests() -> Iterator[Contest]:
     yield "call recorded before", shape, 1, {ours: recorded[0].run, "NumPy": into}
     yield "launch into out", shape, 1, {ours: partial(launch, "add", (out, a, b)), "NumPy": into}
     yield "a + b of arrays", shape, 1, {ours: partial(elementwise, "add", a, b), "NumPy": new}
+    x, w = normal(32, 16), normal(16, 16)
+    yield "x @ w of arrays", "32x16x16", 1, {ours: partial(matmul, x, w), "NumPy": partial(np.matmul, x, w)}
 
     tensor = {ours: mg.Tensor, "torch": torch.from_numpy} if torch else {ours: mg.Tensor}
     plain = {side: partial(add, of(a), of(b)) for side, of in tensor.items()}
@@ -73,6 +76,29 @@ def contests() -> Iterator[Contest]:
             steps["torch"] = training_step(torch.nn, fused, sizes, *data)
         steps["NumPy"] = training_step_by_hand(sizes, x, labels)
         yield "training step", f"{'-'.join(map(str, sizes))}, batch {BATCH}", 1, steps
+
+
+def binding(quick: bool) -> str:
+    """What a launch costs beyond its kernel: the way into C and all checks.  A recorded call checks no more."""
+    if not kernels.targets()[1:]:
+        return ""
+    a, b, out, x, w, y = (normal(*shape) for shape in [SHAPE] * 3 + [(32, 16), (16, 16), (32, 16)])
+    rows = []
+    for name, arrays, function in (("add", (out, a, b), np.add), ("matmul", (y, x, w), np.matmul)):
+        recorded: list[Any] = []
+        with kernels.observe(recorded.append):
+            launch(name, arrays)
+        sides: dict[str, Side] = {
+            "nothing": door._binding.targets,  # a function of the binding that has nothing to do
+            "kernel": recorded[0].run,
+            "launch": partial(launch, name, arrays),
+            "NumPy": partial(function, *arrays[1:], out=arrays[0]),
+        }
+        times = compare(sides, **(QUICK if quick else {}))
+        kernel = max(times["kernel"] - times["nothing"], 0.0)
+        shown = (times["launch"], kernel, times["launch"] - kernel, times["NumPy"])
+        rows.append([name, *(duration(seconds) for seconds in shown)])
+    return "## A launch\n\n" + markdown(["", "launch", "kernel inside", "beyond it", "NumPy"], rows) + "\n\n"
 
 
 def chain(x: Any, b: Any) -> Any:
@@ -162,7 +188,7 @@ def report(quick: bool = False) -> str:
     runs = [measure_elsewhere(engine, quick) for _ in range(1 if quick else 3) for engine in found]
     peers = ["NumPy", "torch"] if installed("torch") else ["NumPy"]
     rows = [merged(same) for same in zip(*runs, strict=True)]
-    return f"## Eager overhead\n\n{table(rows, [f'{engine} engine' for engine in found], peers)}\n"
+    return f"{binding(quick)}## Eager overhead\n\n{table(rows, [f'{engine} engine' for engine in found], peers)}\n"
 
 
 def merged(same: Sequence[Row]) -> Row:

@@ -6,13 +6,18 @@ memoryview argument would cost more than most calls.  Everything is checked
 here, before C sees it: a call that is built can run.
 """
 
+cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t
+from libc.stdlib cimport llabs
 from libc.string cimport memset
+
+from functools import update_wrapper
 
 import numpy as np
 
 from . import reference
+from .table import KERNELS
 
 cnp.import_array()
 
@@ -54,6 +59,7 @@ ctypedef cnp.ndarray Array
 
 cdef enum:
     MAX_DIMS = 64
+    FEW = 4096  # elements: fewer than a second thread would be called for
 
 cdef int MATMUL_K = 7
 cdef bint use_reference = False
@@ -88,11 +94,14 @@ def set_num_threads(int n):
     mg_set_num_threads(n)
 
 
+@cython.final
 cdef class Row:
     """A row of the table as the binding needs it: plain C fields."""
 
     cdef readonly str name
     cdef int index, family, outputs, arrays, scalars
+    cdef bint uniform       # an elementwise kernel of float32 arrays alone, without scalars
+    cdef unsigned matrices  # a bit for each array of a row kernel that is (rows, columns)
     cdef bytes letters
 
     def __init__(self, kernel):
@@ -103,6 +112,15 @@ cdef class Row:
         self.arrays = len(kernel.arrays)
         self.scalars = len(kernel.scalars)
         self.letters = kernel.dtypes.encode()
+        self.uniform = self.family == ELEMENTWISE and self.letters == b"f" * self.arrays and self.scalars == 0
+        self.matrices = sum(1 << i for i in MATRICES.get(kernel.name, range(self.arrays)))
+
+
+cdef dict known = {name: Row(kernel) for name, kernel in KERNELS.items()}
+
+
+def rows_of_the_table():
+    return known
 
 
 cdef inline bint fits(Array a, char letter) noexcept:
@@ -116,6 +134,7 @@ cdef inline bint fits(Array a, char letter) noexcept:
     return number == cnp.NPY_UINT32
 
 
+@cython.final
 cdef class Call:
     """One kernel call: launched, observed, recorded and printed as the same object.
 
@@ -133,7 +152,11 @@ cdef class Call:
     cdef float constant[4]  # scalar operands of a quick call
 
     def __init__(self, Row row not None, tuple arrays not None, tuple scalars not None=()):
+        self.fill(row, arrays, scalars)
+
+    cdef fill(self, Row row, tuple arrays, tuple scalars):
         self.row, self.arrays, self.scalars = row, arrays, scalars
+        memset(&self.c, 0, sizeof(mg_call))
         self.check()
         self.c.kernel = row.index
         self.fill_scalars()
@@ -178,21 +201,23 @@ cdef class Call:
             raise TypeError(f"{row.name} takes {row.arrays} arrays, got {n}")
         if len(self.scalars) != row.scalars:
             raise TypeError(f"{row.name} takes {row.scalars} scalars, got {len(self.scalars)}")
-        cdef int floats = 0, single = 0, matching = 0
+        cdef bint typed = len(row.letters) > 0, matching = typed
+        cdef int slot = 0, floats = 0, single = 0
         for i in range(n):
             if not isinstance(self.arrays[i], cnp.ndarray):
                 raise TypeError(f"{row.name} takes ndarrays, got {type(self.arrays[i]).__name__}")
-            a = self.arrays[i]
-            if i % row.arrays < row.outputs and not cnp.PyArray_ISWRITEABLE(a):
+            a = <Array>self.arrays[i]
+            if slot < row.outputs and not cnp.PyArray_ISWRITEABLE(a):
                 raise ValueError(f"{row.name} cannot write into a read-only array")
-            if row.letters:
-                if row.letters[i % row.arrays] == b"f":
+            if typed:
+                if row.letters[slot] == b"f":
                     floats += 1
                     single += cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32
-                matching += fits(a, row.letters[i % row.arrays])
-        if row.letters and floats and 0 < single < floats and row.name != "copy":
+                matching &= fits(a, row.letters[slot])
+            slot = slot + 1 if slot + 1 < row.arrays else 0
+        if 0 < single < floats and row.name != "copy":
             raise TypeError(f"{row.name} takes one floating dtype, got {[str(a.dtype) for a in self.arrays]}")
-        self.native = not use_reference and row.letters and matching == n and mg_has(row.index)
+        self.native = matching and not use_reference and mg_has(row.index)
 
     cdef fill_scalars(self):
         cdef int i
@@ -227,7 +252,6 @@ cdef class Call:
         return ValueError(f"{self.row.name}: shapes do not fit: {shapes}")
 
     def names(self):
-        from .table import KERNELS
         return KERNELS[self.row.name].arrays
 
     cdef bint broadcast_strides(self, Array a, Array like, int64_t *strides, int trailing) except -1:
@@ -260,7 +284,7 @@ cdef class Call:
             if cnp.PyArray_DIM(sizes, axis) == 1:
                 continue
             i = count
-            while i > 0 and abs(strides[key][order[i - 1]]) < abs(strides[key][axis]):
+            while i > 0 and llabs(strides[key][order[i - 1]]) < llabs(strides[key][axis]):
                 order[i] = order[i - 1]
                 i -= 1
             order[i] = axis
@@ -297,23 +321,36 @@ cdef class Call:
     cdef bint fill_elementwise(self) except -1:
         cdef int64_t strides[4][MAX_DIMS]
         cdef Array out = self.arrays[0], a
-        cdef int slot, ndim = cnp.PyArray_NDIM(out)
-        cdef bint ready = True
+        cdef int slot
+        cdef bint ready = True, one_run = True
         for slot in range(self.row.arrays):
             a = self.arrays[slot]
             ready &= self.point(slot, a)
-            ready &= self.broadcast_strides(a, out, strides[slot], 0)
+            one_run &= cnp.PyArray_IS_C_CONTIGUOUS(a) and same_shape(a, out)
         self.c.work = cnp.PyArray_SIZE(out)
+        if one_run:
+            self.run_on()
+        else:
+            for slot in range(self.row.arrays):
+                ready &= self.broadcast_strides(self.arrays[slot], out, strides[slot], 0)
         if self.c.work == 0:
             return True
-        if not ready or not self.merge(ndim, out, strides, 0, 0, MG_MAX_AXES):
+        if not ready:
             return False
-        if not self.inner_runs():
+        if not one_run and not (self.merge(cnp.PyArray_NDIM(out), out, strides, 0, 0, MG_MAX_AXES) and self.inner_runs()):
             return False
         for slot in range(1, self.row.arrays):
             if self.entangled(slot):
                 return False
         return True
+
+    cdef void run_on(self) noexcept:
+        """Every array is one run of ``work`` elements."""
+        cdef int slot
+        self.c.size[0] = self.c.size[1] = self.c.size[2] = 1
+        self.c.size[3] = self.c.work
+        for slot in range(self.row.arrays):
+            self.c.stride[slot][3] = 1
 
     cdef bint entangled(self, int slot) noexcept:
         """Whether input ``slot`` lies in the output's memory, but not element on element."""
@@ -321,17 +358,18 @@ cdef class Call:
         cdef char *last[2]
         cdef int64_t step
         cdef int side, axis, at
-        cdef bint same = self.c.array[slot] == self.c.array[0]
+        cdef bint same = self.c.array[slot] == self.c.array[0] and self.c.itemsize[slot] == self.c.itemsize[0]
         for side in range(2):
             at = slot if side else 0
             first[side] = last[side] = <char *>self.c.array[at]
             for axis in range(MG_MAX_AXES):
-                step = (self.c.size[axis] - 1) * self.c.stride[at][axis] * self.c.itemsize[at]
-                if step < 0:
-                    first[side] += step
-                else:
-                    last[side] += step
-                same &= self.c.stride[at][axis] == self.c.stride[0][axis]
+                if self.c.size[axis] > 1:
+                    step = (self.c.size[axis] - 1) * self.c.stride[at][axis] * self.c.itemsize[at]
+                    if step < 0:
+                        first[side] += step
+                    else:
+                        last[side] += step
+                    same &= self.c.stride[at][axis] == self.c.stride[0][axis]
         return not same and first[0] < last[1] + self.c.itemsize[slot] and first[1] < last[0] + self.c.itemsize[0]
 
     cdef bint inner_runs(self):
@@ -344,7 +382,8 @@ cdef class Call:
                 return False
         return True
 
-    cdef point_constant(self, int slot):
+    cdef point_constant(self, int slot, double number):
+        self.constant[slot] = <float>number
         self.c.array[slot] = &self.constant[slot]
         self.c.itemsize[slot] = sizeof(float)
         self.c.arrays = slot + 1
@@ -421,12 +460,12 @@ cdef class Call:
         if wide is None or cnp.PyArray_DIM(wide, 1) == 0:
             raise self.mismatch()
         self.c.size[2], self.c.size[3] = cnp.PyArray_DIM(wide, 0), cnp.PyArray_DIM(wide, 1)
-        matrices = MATRICES.get(self.row.name, range(self.row.arrays))
+        cdef unsigned matrices = self.row.matrices
         for slot in range(self.row.arrays):
             a = self.arrays[slot]
-            if cnp.PyArray_NDIM(a) != (2 if slot in matrices else 1) or cnp.PyArray_DIM(a, 0) != self.c.size[2]:
+            if cnp.PyArray_NDIM(a) != (2 if matrices >> slot & 1 else 1) or cnp.PyArray_DIM(a, 0) != self.c.size[2]:
                 raise self.mismatch()
-            if slot in matrices and cnp.PyArray_DIM(a, 1) != self.c.size[3]:
+            if matrices >> slot & 1 and cnp.PyArray_DIM(a, 1) != self.c.size[3]:
                 raise self.mismatch()
             ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
         self.c.work = 4 * cnp.PyArray_SIZE(wide)
@@ -518,83 +557,287 @@ cdef class Call:
             raise RuntimeError(f"{self.row.name}: kernel status {status}")
 
 
-def quick(Row row not None, tuple operands not None, tuple scalars not None=()):
-    """The result of an elementwise kernel on float32 arrays and numbers, or None where ``launch.py`` has to
-    prepare them: the same call as ``launch`` makes, without building what nobody observes."""
-    if use_reference or not row.letters or not mg_has(row.index):
+# The quick way ----------------------------------------------------------------------------
+#
+# The functions below are the helpers of launch.py for what is common: plain float32 arrays, C
+# targets, nobody observing.  They check the same, allocate the destination and run one call.
+# Everything else, errors too, they leave to the helper of the same name.
+
+cdef object observed = None  # the slot of the observer of kernel calls
+cdef dict helpers = {}
+cdef Call spare = None       # the record of the last call that nobody kept, to be filled anew
+
+
+def quicken(helper):
+    """The function of this module that has the helper's name, and the helper behind it."""
+    helpers[helper.__name__] = helper
+    return update_wrapper(globals()[helper.__name__], helper)
+
+
+def set_slot(slot):
+    """Where an observer of kernel calls is found, as ``slot.observer``."""
+    global observed
+    observed = slot
+
+
+cdef inline bint unseen():
+    return observed is not None and observed.observer is None
+
+
+cdef inline Row row_of(name):
+    row = known.get(name)
+    if row is None:
+        raise KeyError(name)
+    return <Row>row
+
+
+cdef inline Call record():
+    global spare
+    cdef Call call = spare
+    spare = None
+    return Call.__new__(Call) if call is None else call
+
+
+cdef inline void release(Call call) noexcept:
+    global spare
+    call.arrays = call.scalars = call.tables = None
+    spare = call
+
+
+cdef bint ran(Row row, tuple arrays, tuple scalars) except -1:
+    """Run a call where its arrays can be used as they are."""
+    cdef Call call = record()
+    call.fill(row, arrays, scalars)
+    if call.ready:
+        call.run()
+    release(call)
+    return call.ready
+
+
+cdef inline bint plain(x) noexcept:
+    """Whether C reads ``x`` in place: a native, aligned float32 array."""
+    return isinstance(x, cnp.ndarray) and (cnp.PyArray_TYPE(<Array>x) == cnp.NPY_FLOAT32
+                                           and cnp.PyArray_ISALIGNED(<Array>x) and cnp.PyArray_ISNOTSWAPPED(<Array>x))
+
+
+cdef inline Array empty(int ndim, int64_t first, int64_t second):
+    cdef cnp.npy_intp[2] shape = [first, second]
+    return cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, False)
+
+
+cdef mg_call alike  # the record of the calls of ``ran_alike``, which writes only what differs between them
+alike.size[:] = [1, 1, 1, 0]
+alike.stride[0][3] = alike.stride[1][3] = alike.stride[2][3] = 1
+alike.itemsize[:] = [4, 4, 4, 4]
+
+
+cdef bint ran_alike(Row row, Array out, tuple inputs, int first) except -1:
+    """Run an elementwise call on ``out`` and ``inputs[first:]`` if all are runs of few float32, as most are.
+    Whatever else is there, or wrong, is left to the whole of the checks."""
+    cdef Array a
+    cdef int slot
+    cdef int64_t distance
+    alike.work = alike.size[3] = cnp.PyArray_SIZE(out)
+    if not row.uniform or use_reference or not 0 < alike.work <= FEW or len(inputs) - first != row.arrays - 1:
+        return False
+    if not run_of_floats(out) or not cnp.PyArray_ISWRITEABLE(out):
+        return False
+    for slot in range(1, row.arrays):
+        if not run_of_floats(inputs[first + slot - 1]):
+            return False
+        a = <Array>inputs[first + slot - 1]
+        distance = <char *>cnp.PyArray_DATA(a) - <char *>cnp.PyArray_DATA(out)
+        if not same_shape(a, out) or (distance != 0 and llabs(distance) < 4 * alike.work):
+            return False
+        alike.array[slot] = cnp.PyArray_DATA(a)
+    alike.array[0] = cnp.PyArray_DATA(out)
+    alike.kernel, alike.arrays = row.index, row.arrays
+    return mg_run(&alike) == MG_OK
+
+
+cdef inline bint run_of_floats(x) noexcept:
+    return plain(x) and cnp.PyArray_IS_C_CONTIGUOUS(<Array>x)
+
+
+def launch(name, tuple arrays not None, tuple scalars not None=()):
+    cdef Row row = row_of(name)
+    if unseen():
+        if len(arrays) > 1 and len(scalars) == 0 and isinstance(arrays[0], cnp.ndarray):
+            if ran_alike(row, <Array>arrays[0], arrays, 1):
+                return
+        if ran(row, arrays, scalars):
+            return
+    helpers["launch"](name, arrays, scalars)
+
+
+def unary(name, x, *scalars):
+    out = broadcast(row_of(name), (x,), scalars) if unseen() else None
+    return helpers["unary"](name, x, *scalars) if out is None else out
+
+
+def elementwise(name, *operands):
+    out = broadcast(row_of(name), operands, ()) if unseen() else None
+    return helpers["elementwise"](name, *operands) if out is None else out
+
+
+def where(condition, a, b):
+    out = broadcast(row_of("where"), (condition, a, b), ()) if unseen() else None
+    return helpers["where"](condition, a, b) if out is None else out
+
+
+cdef broadcast(Row row, tuple operands, tuple scalars):
+    """The result of an elementwise kernel on arrays and numbers, or None."""
+    cdef Array a, like = None, out
+    cdef int slot, axis, lead, ndim, count = row.arrays
+    cdef bint one_run = True
+    if use_reference or len(operands) != count - 1 or len(scalars) != row.scalars or len(row.letters) != count:
         return None
-    cdef Call call = Call.__new__(Call)
-    cdef Array a, b, like = None, out
-    cdef int slot, axis, ndim = 0, count = row.arrays
-    cdef bint same = True
     for slot in range(1, count):
         x = operands[slot - 1]
         if isinstance(x, cnp.ndarray):
-            a = x
+            a = <Array>x
             if not fits(a, row.letters[slot]) or not cnp.PyArray_ISALIGNED(a) or not cnp.PyArray_ISNOTSWAPPED(a):
                 return None
-            if row.letters[slot] == b"f" and (like is None or cnp.PyArray_NDIM(a) > cnp.PyArray_NDIM(like)):
+            one_run &= cnp.PyArray_IS_C_CONTIGUOUS(a) and (like is None or same_shape(a, like))
+            if like is None or cnp.PyArray_NDIM(a) > cnp.PyArray_NDIM(like):
                 like = a
-        elif row.letters[slot] == b"f" and (type(x) is float or type(x) is int):
-            call.constant[slot] = x
-        else:
+        elif row.letters[slot] != b"f" or (type(x) is not float and type(x) is not int):
             return None
     if like is None:
         return None
     cdef cnp.npy_intp shape[MAX_DIMS]
+    cdef int64_t strides[4][MAX_DIMS]
     ndim = cnp.PyArray_NDIM(like)
-    for axis in range(ndim):
-        shape[axis] = cnp.PyArray_DIM(like, axis)
-    for slot in range(1, count):
-        if isinstance(operands[slot - 1], cnp.ndarray):
-            b = operands[slot - 1]
-            if cnp.PyArray_NDIM(b) > ndim:
-                return None
-            same &= cnp.PyArray_NDIM(b) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(b)
-            for axis in range(cnp.PyArray_NDIM(b)):
-                extent = cnp.PyArray_DIM(b, axis)
-                if extent != shape[axis + ndim - cnp.PyArray_NDIM(b)]:
-                    same = False
-                    if shape[axis + ndim - cnp.PyArray_NDIM(b)] == 1:
-                        shape[axis + ndim - cnp.PyArray_NDIM(b)] = extent
-                    elif extent != 1:
-                        return None
-    call.row = row
-    call.scalars = scalars
-    call.native = call.ready = True
+    if one_run:
+        out = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(like), cnp.NPY_FLOAT32, False)
+        if ran_alike(row, out, operands, 0):
+            return out
+    cdef Call call = record()
+    call.row, call.scalars, call.native = row, scalars, True
     memset(&call.c, 0, sizeof(mg_call))
     call.c.kernel = row.index
     call.fill_scalars()
-    cdef int64_t strides[4][MAX_DIMS]
-    out = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, not same and cnp.PyArray_IS_F_CONTIGUOUS(like))
+    if not one_run:
+        for axis in range(ndim):
+            shape[axis] = cnp.PyArray_DIM(like, axis)
+        for slot in range(1, count):
+            if isinstance(operands[slot - 1], cnp.ndarray):
+                a = <Array>operands[slot - 1]
+                lead = ndim - cnp.PyArray_NDIM(a)
+                for axis in range(lead, ndim):
+                    if shape[axis] == 1:
+                        shape[axis] = cnp.PyArray_DIM(a, axis - lead)
+                    elif cnp.PyArray_DIM(a, axis - lead) != shape[axis] and cnp.PyArray_DIM(a, axis - lead) != 1:
+                        return None
+        out = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32,
+                               cnp.PyArray_IS_F_CONTIGUOUS(like) and not cnp.PyArray_IS_C_CONTIGUOUS(like))
+        call.broadcast_strides(out, out, strides[0], 0)
     call.c.work = cnp.PyArray_SIZE(out)
     if call.c.work == 0:
         return out
     call.point(0, out)
-    if same:  # one run of memory for every array
-        for slot in range(1, count):
-            if isinstance(operands[slot - 1], cnp.ndarray):
-                call.point(slot, operands[slot - 1])
-                call.c.stride[slot][3] = 1
-            else:
-                call.point_constant(slot)
-        call.c.stride[0][3] = 1
-        call.c.size[0] = call.c.size[1] = call.c.size[2] = 1
-        call.c.size[3] = call.c.work
-    else:
-        call.broadcast_strides(out, out, strides[0], 0)
-        for slot in range(1, count):
-            if isinstance(operands[slot - 1], cnp.ndarray):
-                call.point(slot, operands[slot - 1])
-                if not call.broadcast_strides(operands[slot - 1], out, strides[slot], 0):
-                    return None
-            else:
-                call.point_constant(slot)
-                memset(strides[slot], 0, sizeof(strides[slot]))
-        if not call.merge(ndim, out, strides, 0, 0, MG_MAX_AXES) or not call.inner_runs():
-            return None
+    if one_run:
+        call.run_on()
+    for slot in range(1, count):
+        x = operands[slot - 1]
+        if isinstance(x, cnp.ndarray):
+            call.point(slot, <Array>x)
+            if not one_run and not call.broadcast_strides(<Array>x, out, strides[slot], 0):
+                return None
+        else:
+            call.point_constant(slot, x)
+            call.c.stride[slot][3] = 0
+            memset(strides[slot], 0, ndim * sizeof(int64_t))
+    if not one_run and not (call.merge(ndim, out, strides, 0, 0, MG_MAX_AXES) and call.inner_runs()):
+        return None
     call.run()
+    release(call)
     return out
+
+
+def matmul(a, b):
+    cdef Array out
+    if unseen() and plain(a) and plain(b) and cnp.PyArray_NDIM(<Array>a) == cnp.PyArray_NDIM(<Array>b) == 2:
+        if cnp.PyArray_DIM(<Array>a, 1) == cnp.PyArray_DIM(<Array>b, 0):
+            out = empty(2, cnp.PyArray_DIM(<Array>a, 0), cnp.PyArray_DIM(<Array>b, 1))
+            if ran(row_of("matmul"), (out, a, b), ()):
+                return out
+    return helpers["matmul"](a, b)
+
+
+def linear(x, weight, bias=None, bint relu=False):
+    cdef Array out
+    if unseen() and plain(x) and plain(weight) and plain(bias):
+        if cnp.PyArray_NDIM(<Array>x) == cnp.PyArray_NDIM(<Array>weight) == 2 and cnp.PyArray_NDIM(<Array>bias) == 1:
+            out = empty(2, cnp.PyArray_DIM(<Array>x, 0), cnp.PyArray_DIM(<Array>weight, 0))
+            if (cnp.PyArray_DIM(<Array>x, 1) == cnp.PyArray_DIM(<Array>weight, 1)
+                    and cnp.PyArray_DIM(<Array>bias, 0) == cnp.PyArray_DIM(<Array>weight, 0)
+                    and ran(row_of("linear"), (out, x, weight, bias), (1.0,) if relu else (0.0,))):
+                return out
+    return helpers["linear"](x, weight, bias, relu)
+
+
+def reduce(name, x, axis=None, keepdims=False):
+    cdef Array out, kept
+    cdef cnp.npy_intp[MAX_DIMS] wide, narrow
+    cdef int i, ndim, left = 0
+    cdef bint[MAX_DIMS] reduced
+    if unseen() and plain(x) and cnp.PyArray_SIZE(<Array>x) > 0:
+        ndim = cnp.PyArray_NDIM(<Array>x)
+        if axis is None or marked(axis, ndim, reduced):
+            for i in range(ndim):
+                wide[i] = 1 if axis is None or reduced[i] else cnp.PyArray_DIM(<Array>x, i)
+                if keepdims or not (axis is None or reduced[i]):
+                    narrow[left] = wide[i]
+                    left += 1
+            out = cnp.PyArray_EMPTY(left, narrow, cnp.NPY_FLOAT32, False)
+            kept = out if keepdims else cnp.PyArray_SimpleNewFromData(ndim, wide, cnp.NPY_FLOAT32, cnp.PyArray_DATA(out))
+            if ran(row_of(name), (kept, x), ()):
+                return out
+    return helpers["reduce"](name, x, axis, keepdims)
+
+
+cdef bint marked(axis, int ndim, bint *reduced) except -1:
+    """Whether ``axis`` is an axis, or some; they are noted."""
+    cdef int i, a
+    for i in range(ndim):
+        reduced[i] = False
+    if type(axis) is not tuple:
+        axis = (axis,)
+    for one in <tuple>axis:
+        if type(one) is not int or not -ndim <= one < ndim:
+            return False
+        a = one
+        a += ndim if a < 0 else 0
+        if reduced[a]:
+            return False
+        reduced[a] = True
+    return True
+
+
+def rows(name, *arrays):
+    cdef Array x, out
+    cdef Row row = row_of(name)
+    if unseen() and row.family == ROWS and len(arrays) > 0 and plain(arrays[0]):
+        x = <Array>arrays[0]
+        if cnp.PyArray_NDIM(x) == 2 and cnp.PyArray_SIZE(x) > 0 and len(arrays) == row.arrays - 1:
+            for a in arrays:
+                if not plain(a) or not same_shape(<Array>a, x):
+                    return helpers["rows"](name, *arrays)
+            out = empty(2 if row.matrices & 1 else 1, cnp.PyArray_DIM(x, 0), cnp.PyArray_DIM(x, 1))
+            if ran(row, (out, *arrays), ()):
+                return out
+    return helpers["rows"](name, *arrays)
+
+
+cdef inline bint same_shape(Array a, Array b) noexcept:
+    cdef int axis, ndim = cnp.PyArray_NDIM(a)
+    if ndim != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    return True
 
 
 def describe(array):
@@ -602,27 +845,24 @@ def describe(array):
 
 
 cdef bint same_layout(Array a, Array b) noexcept:
-    cdef int axis, ndim = cnp.PyArray_NDIM(a)
-    if ndim != cnp.PyArray_NDIM(b):
+    cdef int axis
+    if not same_shape(a, b):
         return False
-    for axis in range(ndim):
-        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
-            return False
     if cnp.PyArray_SIZE(a) == 0:
         return True
-    for axis in range(ndim):
+    for axis in range(cnp.PyArray_NDIM(a)):
         if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
             return False
     return cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a) and dense(a)
 
 
 cdef bint dense(Array a) noexcept:
-    """Whether the elements fill their memory without gaps, in whatever order of axes."""
-    cdef int64_t span = cnp.PyArray_ITEMSIZE(a)
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_DIM(a, axis) > 1:
-            if cnp.PyArray_STRIDE(a, axis) <= 0:
-                return False
-            span += (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
+    """Whether the elements fill their memory, each byte once, in whatever order of axes."""
+    cdef int64_t span = cnp.PyArray_ITEMSIZE(a)  # of the axes found so far, innermost first
+    cdef int found, axis
+    for found in range(cnp.PyArray_NDIM(a)):
+        for axis in range(cnp.PyArray_NDIM(a)):
+            if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) == span:
+                span *= cnp.PyArray_DIM(a, axis)
+                break
     return span == cnp.PyArray_SIZE(a) * cnp.PyArray_ITEMSIZE(a)

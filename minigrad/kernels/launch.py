@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -23,6 +23,12 @@ except ImportError:  # built without a compiler: the reference serves every call
 
 Array = NDArray[Any]
 Scalar = float | Array
+Helper = TypeVar("Helper", bound=Callable[..., Any])
+
+
+def _quick(helper: Helper) -> Helper:
+    """The compiled twin of ``helper``: it does what is common at once and calls ``helper`` for the rest."""
+    return _binding.quicken(helper) if _binding else helper
 
 
 class ReferenceCall:
@@ -68,13 +74,13 @@ class PythonCall:
 
 
 Call: Any = _binding.Call if _binding else ReferenceCall
-_ROWS: dict[str, Any] = {name: _binding.Row(row) if _binding else row for name, row in KERNELS.items()}
-
-_quick = _binding.quick if _binding else None
+_ROWS: dict[str, Any] = _binding.rows_of_the_table() if _binding else KERNELS
 
 
 class Slot:
     """Room for one observer of ``what``: a recorder, a profiler, a NaN watcher, a stepper."""
+
+    __slots__ = ("observer", "what")
 
     def __init__(self, what: str) -> None:
         self.what = what
@@ -93,6 +99,8 @@ class Slot:
 
 
 _slot = Slot("kernel calls")
+if _binding:
+    _binding.set_slot(_slot)
 
 
 def observe(observer: Callable[[Any], None]) -> AbstractContextManager[None]:
@@ -107,6 +115,7 @@ def _pass(call: Any) -> None:
         _slot.observer(call)
 
 
+@_quick
 def launch(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> None:
     """Run kernel ``name``: destinations first, then inputs, then scalars (numbers or cells).
 
@@ -221,29 +230,24 @@ def same_float(name: str, *arrays: Array) -> np.dtype[Any]:
 # Helpers: one launch each ------------------------------------------------------------
 
 
+@_quick
 def unary(name: str, x: Array, *scalars: Scalar) -> Array:
     """``name`` of every element, in the memory order of ``x``."""
-    if _quick is not None and _slot.observer is None:
-        out = _quick(_ROWS[name], (x,), scalars)
-        if out is not None:
-            return out
     x = as_dtype(x, result_dtype(name, x))
     out = np.empty_like(x)
     launch(name, (out, x), scalars)
     return out
 
 
+@_quick
 def elementwise(name: str, *operands: Any) -> Array:
     """``name`` of two operands (arrays or scalars) broadcast together."""
-    if _quick is not None and _slot.observer is None:
-        out = _quick(_ROWS[name], operands)
-        if out is not None:
-            return out
     dtype = result_dtype(name, *operands)
     arrays = [as_dtype(x, dtype) for x in operands]
     return _broadcast(name, dtype, arrays)
 
 
+@_quick
 def where(condition: Any, a: Any, b: Any) -> Array:
     """``a`` where ``condition`` is true or non-zero, else ``b``."""
     dtype = result_dtype("where", a, b)
@@ -302,6 +306,7 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     return found
 
 
+@_quick
 def reduce(name: str, x: Array, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Array:
     """``name`` over ``axis``; sums of integers and bools are 64 bits wide, means of them float32."""
     axes = normalize_axes(axis, x.ndim)
@@ -315,6 +320,7 @@ def reduce(name: str, x: Array, axis: int | Sequence[int] | None = None, keepdim
     return out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes])
 
 
+@_quick
 def matmul(a: Array, b: Array) -> Array:
     """``(..., m, k) @ (..., k, n)``, batch axes broadcast."""
     dtype = same_float("matmul", a, b)
@@ -329,6 +335,7 @@ def matmul(a: Array, b: Array) -> Array:
     return out
 
 
+@_quick
 def linear(x: Array, weight: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """``x @ weight.T + bias`` with an optional ReLU: x (..., in), weight (out, in), bias (out,)."""
     arrays = [x, weight] if bias is None else [x, weight, bias]
@@ -349,6 +356,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, relu: bool = Fals
     return out.reshape(*x.shape[:-1], len(weight))
 
 
+@_quick
 def rows(name: str, *arrays: Array) -> Array:
     """A row kernel over the last axis of (..., columns) arrays; ``logsumexp`` drops that axis."""
     x = arrays[0]

@@ -1,6 +1,7 @@
 """The rows of ``kernels.def``, parsed: what Python knows about every kernel."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +28,14 @@ class Kernel:
 
 
 def _parse(text: str) -> dict[str, Kernel]:
+    """Rows by name; a name is interned, as names in source are, so that to look it up compares no text."""
     return {
         name: Kernel(
             i, name, family, tuple(outputs.split()), tuple(inputs.split()), tuple(scalars.split()), dtypes, tolerance
         )
-        for i, (name, family, outputs, inputs, scalars, dtypes, tolerance) in enumerate(_ROW.findall(text))
+        for i, (name, family, outputs, inputs, scalars, dtypes, tolerance) in enumerate(
+            (sys.intern(name), *rest) for name, *rest in _ROW.findall(text)
+        )
     }
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 
 from minigrad import kernels
 from minigrad.kernels.launch import Call, elementwise, launch, linear, matmul, rows, where
@@ -98,6 +99,13 @@ BAD = {
     "update backwards": ("sgd", (ones(6)[::-1], ones(6)[::-1]), SGD, ValueError, "one dense, native"),
     "update swapped": ("sgd", (ones(3, dtype=">f4"),) * 2, SGD, ValueError, "one dense, native memory order"),
     "update misaligned": ("sgd", (misaligned(3), misaligned(3)), SGD, ValueError, "one dense, native memory"),
+    "update overlapping": (
+        "sgd",
+        (as_strided(ones(8), (2, 2, 2), (4, 8, 8)), as_strided(ones(8), (2, 2, 2), (4, 8, 8))),
+        SGD,
+        ValueError,
+        "one dense, native memory order",
+    ),
     "second tensor": ("adam", (*[ones(3)] * 4, *[ones(3)] * 3, ones(4)), ADAM, ValueError, "adam: the arrays"),
     "cell dtype": (
         "sgd",

@@ -83,6 +83,15 @@ def test_a_destination_may_be_broadcast_onto_itself(target: str, view: Any) -> N
     np.testing.assert_array_equal(out, wanted)
 
 
+def test_a_mask_in_the_memory_of_the_destination(target: str) -> None:
+    """Element on element is no protection where the elements differ in size."""
+    out = np.full(100, 7, np.float32)
+    mask = out.view(np.uint8)[:100]
+    wanted = np.where(mask, np.float32(1), np.float32(2))
+    launch("where", (out, mask, np.ones(100, np.float32), np.full(100, 2, np.float32)))
+    np.testing.assert_array_equal(out, wanted)
+
+
 # Every bit pattern, sampled -----------------------------------------------------------------------
 
 SWEEP = {"exp": np.exp, "log": np.log, "tanh": np.tanh, "sigmoid": special.expit}

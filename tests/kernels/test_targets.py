@@ -11,7 +11,7 @@ import pytest
 from minigrad import kernels
 from minigrad.kernels import KERNELS, launch
 
-from .harness import NATIVE, each_row, samples
+from .harness import NATIVE, each_row, normal, samples
 from .oracle import tolerance
 
 TARGETS = kernels.targets()
@@ -180,3 +180,51 @@ def test_the_short_cut_of_the_helpers_gives_what_a_launch_gives(target: str, nam
         assert (quick.dtype, quick.shape) == (careful.dtype, careful.shape)
         assert quick.tobytes() == careful.tobytes()
         assert not any(isinstance(a, np.ndarray) and np.shares_memory(quick, a) for a in operands)
+
+
+X, Y = normal(np.random.default_rng(0), (6, 5)), normal(np.random.default_rng(1), (6, 5))
+HELPED = {
+    "matmul": lambda: launch.matmul(X, Y.T),
+    "matmul batched": lambda: launch.matmul(X.reshape(2, 3, 5), Y.T),
+    "matmul of nothing": lambda: launch.matmul(X[:, :0], Y.T[:0]),
+    "matmul float64": lambda: launch.matmul(X.astype(float), Y.T.astype(float)),
+    "linear": lambda: launch.linear(X, Y, Y[:, 0].copy()),
+    "linear, relu": lambda: launch.linear(X, Y, Y[:, 0], relu=True),
+    "linear without bias": lambda: launch.linear(X, Y),
+    "linear of a vector": lambda: launch.linear(X[0], Y, Y[:, 0].copy()),
+    **{
+        f"{name} over {axis}, {keepdims}": lambda name=name, axis=axis, keepdims=keepdims: launch.reduce(
+            name, X.reshape(2, 3, 5), axis, keepdims
+        )
+        for name in ("sum", "mean", "max", "min")
+        for axis in (None, 0, -1, (0, 2), (-1, 0), [1], ())
+        for keepdims in (False, True)
+    },
+    "sum of turned": lambda: launch.reduce("sum", X.reshape(2, 3, 5).transpose(2, 0, 1), 1),
+    "sum of nothing": lambda: launch.reduce("sum", X[:0], 0),
+    "softmax": lambda: launch.rows("softmax", X),
+    "softmax of turned": lambda: launch.rows("softmax", X.T),
+    "softmax of three axes": lambda: launch.rows("softmax", X.reshape(2, 3, 5)),
+    "softmax_grad": lambda: launch.rows("softmax_grad", X, Y),
+    "logsumexp": lambda: launch.rows("logsumexp", X),
+}
+
+
+@pytest.mark.parametrize("name", HELPED)
+def test_the_other_helpers_give_the_same_in_short(target: str, name: str) -> None:
+    quick = HELPED[name]()
+    with kernels.observe(lambda call: call.run()):
+        careful = HELPED[name]()
+    assert (quick.dtype, quick.shape, quick.tobytes()) == (careful.dtype, careful.shape, careful.tobytes())
+
+
+@pytest.mark.parametrize("axis", [3, -4, (0, 0), (1, -2), 1.0, True, "0", (0, None)])
+def test_the_short_cut_refuses_the_same_axes(axis: Any) -> None:
+    def error() -> Any:
+        with pytest.raises((TypeError, ValueError)) as raised:
+            launch.reduce("sum", X.reshape(2, 3, 5), axis)
+        return type(raised.value), str(raised.value)
+
+    quick = error()
+    with kernels.observe(lambda call: call.run()):
+        assert error() == quick
