@@ -202,8 +202,9 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
     pending: dict[Any, list[Any]] = {}  # for each node or leaf, the cotangent of each output
     owned: set[int] = set()  # ids of the cotangents in pending that this sweep allocated
     arrived: dict[Any, Any] = {}
-    for (place, index), seed in zip(roots, seeds, strict=True):
-        _accumulate(pending, owned, place, index, seed, create_graph)
+    for i in range(len(roots)):
+        place, index = roots[i]
+        _accumulate(pending, owned, place, index, seeds[i], create_graph)
     while nodes:
         node = nodes.pop()
         cotangents = pending.pop(node, None)
@@ -290,17 +291,19 @@ def _accumulate(pending: Any, owned: Any, place: Any, index: int, g: Any, create
 def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool) -> list[Any]:
     """The gradients of a node's parents: its rules, applied."""
     op = node.op
-    known = dict(zip(op.attributes, node.attributes, strict=True))
-    known["g"] = cotangents[0] if len(op.outputs) == 1 else tuple(cotangents)
-    for name, value in zip(node.names, node.saved, strict=True):
-        known[name] = _revived(node, name, value, create_graph)
+    known = {"g": cotangents[0] if len(op.outputs) == 1 else tuple(cotangents)}
+    for i in range(len(node.attributes)):
+        known[op.attributes[i]] = node.attributes[i]
+    for i in range(len(node.names)):
+        known[node.names[i]] = _revived(node, node.names[i], node.saved[i], create_graph)
     if op.joint is not None:
         gradients = list(op.joint(*[known[name] for name in op.joint_names]))
         if len(gradients) != len(node.parents):
             raise GraphError(f"the rule of {op.name} gave {len(gradients)} gradients for {len(node.parents)} inputs")
     else:
         gradients = [None] * len(node.parents)
-    for i, parent in enumerate(node.parents):
+    for i in range(len(node.parents)):
+        parent = node.parents[i]
         index = node.indices[i] if node.indices is not None else 0
         if parent is None or (wanted is not None and parent not in wanted and (parent, index) not in targets):
             gradients[i] = None

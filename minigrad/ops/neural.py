@@ -82,7 +82,8 @@ def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
     """``-log(softmax(x)[label])`` of each row: x (N, C), labels (N,) in [0, C), result (N,)."""
     x = as_array(x)
     labels = _class_indices(as_array(labels), x)
-    x = launch.as_dtype(x, launch.result_dtype("exp", x))
+    if x.dtype != np.float32:
+        x = launch.as_dtype(x, launch.result_dtype("exp", x))
     out = np.empty(len(x), x.dtype)
     launch.launch("cross_entropy", (out, x, labels))
     return out

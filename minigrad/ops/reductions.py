@@ -1,5 +1,6 @@
 """Reductions over any axes."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ POSITION = Domain("nonempty", attributes={"axis": "axis or none", "keepdims": (F
 
 def _kept(shape: tuple[int, ...], axis: Any) -> tuple[int, ...]:
     """``shape`` with length 1 along the reduced axes."""
+    if axis is None:
+        return (1,) * len(shape)
     axes = normalize_axes(axis, len(shape))
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
@@ -35,7 +38,7 @@ def spread(dy: Any, /, shape: tuple[int, ...], axis: Any) -> Array:
 
 
 def _count(shape: tuple[int, ...], axis: Any) -> int:
-    return int(np.prod([shape[i] for i in normalize_axes(axis, len(shape))], dtype=np.int64))
+    return math.prod(shape if axis is None else [shape[i] for i in normalize_axes(axis, len(shape))])
 
 
 @operation(x=lambda g, x_shape, axis: spread(g, x_shape, axis), domain=REDUCE)
