@@ -33,7 +33,9 @@ class ParamGroup(MutableMapping[str, Any]):
     def __init__(self, params: list[Tensor], options: Mapping[str, Any], slots: tuple[str, ...], check: Check) -> None:
         self.params = params
         self.slots = slots
-        self.call: tuple[str, tuple[Any, ...]] = ("", ())  # the kernel and the cells that it reads
+        self.kernel = ""
+        self.scalars: tuple[Any, ...] = ()  # the cells the kernel and the cells that it reads
+        self.alike: list[list[Tensor]] = []  # the parameters by dtype
         self.schedule: Schedule | None = None
         self.cells: dict[str, NDArray[np.float64]] = {}
         self._check = check
@@ -148,7 +150,8 @@ class Optimizer:
             self.state[p] = tuple(np.full_like(p.data, self._start) for _ in slots)
         group = ParamGroup(params, options, slots, self._check)
         cells = self._cells(group)
-        group.call = kernel, tuple(cells[name] for name in KERNELS[kernel].scalars)
+        group.kernel, group.scalars = kernel, tuple(cells[name] for name in KERNELS[kernel].scalars)
+        group.alike = [[p for p in params if p.dtype == dtype] for dtype in sorted({p.dtype for p in params})]
         self.param_groups.append(group)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -175,34 +178,31 @@ class Optimizer:
 
         Raises ``ValueError`` for a schedule or a gradient that does not fit, before anything is written.
         """
-        rates = [group.rate(int(self.step_count)) for group in self.param_groups]
-        arrays = [self._arrays(group) for group in self.param_groups]
-        for group, rate, by_dtype in zip(self.param_groups, rates, arrays, strict=True):
+        step = int(self.step_count)
+        ready = [(group, group.rate(step), self._arrays(group)) for group in self.param_groups]
+        for group, rate, calls in ready:
             group.cells["lr"][...] = rate
-            name, scalars = group.call
-            for operands in by_dtype.values():
-                launch(name, tuple(operands), scalars)
+            for arrays in calls:
+                launch(group.kernel, arrays, group.scalars)
             for p in group.params:
                 if p.grad is not None:
                     written(p, type(self).__name__)
-        self.step_count += 1
+        self.step_count[...] = step + 1
 
-    def _arrays(self, group: ParamGroup) -> dict[Any, list[NDArray[Any]]]:
-        """What the kernel takes, tensor after tensor: parameter, state, gradient; float64 apart from float32."""
-        result: dict[Any, list[NDArray[Any]]] = {}
-        for p in group.params:
-            if p.grad is None:
-                continue
-            if not isinstance(p.grad, Tensor):
-                raise TypeError(f"a gradient must be a Tensor, got {type(p.grad).__name__}")
-            g = p.grad.data
-            if g.shape != p.shape or g.dtype != p.dtype:
-                raise ValueError(f"a gradient is {g.dtype} {g.shape}, its parameter {p.dtype} {p.shape}")
-            if g.strides != p.data.strides:
-                g = np.empty_like(p.data)
-                launch("copy", (g, p.grad.data))
-            result.setdefault(p.dtype, []).extend((p.data, *self.state[p], g))
-        return result
+    def _arrays(self, group: ParamGroup) -> list[tuple[NDArray[Any], ...]]:
+        """What each call takes, tensor after tensor: parameter, states, gradient; float64 apart from float32."""
+        calls = []
+        for params in group.alike:
+            arrays: list[NDArray[Any]] = []
+            for p in params:
+                if p.grad is not None:
+                    w, g = p.data, p.grad.data
+                    if type(p.grad) is not Tensor or g.strides != w.strides or g.shape != w.shape or g.dtype != w.dtype:
+                        g = _fitting(p.grad, p)
+                    arrays += (w, *self.state[p], g)
+            if arrays:
+                calls.append(tuple(arrays))
+        return calls
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -260,6 +260,17 @@ class Optimizer:
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a finite number, not a bool."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _fitting(gradient: Any, p: Tensor) -> NDArray[Any]:
+    """The gradient in the memory order of its parameter."""
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"a gradient must be a Tensor, got {type(gradient).__name__}")
+    if gradient.shape != p.shape or gradient.dtype != p.dtype:
+        raise ValueError(f"a gradient is {gradient.dtype} {gradient.shape}, its parameter {p.dtype} {p.shape}")
+    copied = np.empty_like(p.data)
+    launch("copy", (copied, gradient.data))
+    return copied
 
 
 def check_flag(name: str, value: Any) -> None:
