@@ -41,6 +41,13 @@ class ReferenceCall:
         group = len(row.arrays)
         if not arrays or (len(arrays) % group if row.family == "UPDATE" else len(arrays) != group):
             raise TypeError(f"{row.name} takes {group} arrays, got {len(arrays)}")
+        if row.family == "UPDATE":
+            for i, a in enumerate(arrays):
+                first = arrays[i - i % group]
+                if not isinstance(a, np.ndarray):
+                    raise TypeError(f"{row.name} takes ndarrays, got {type(a).__name__}")
+                if a.shape != first.shape or a.dtype != first.dtype:
+                    raise ValueError(f"{row.name}: {a.dtype} {a.shape} beside {first.dtype} {first.shape}")
         self.kernel, self.arrays, self.scalars = row.name, arrays, scalars
         self._row = row
         self.work = arrays[0].size
@@ -129,6 +136,15 @@ def launch(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (
         _pass(call)
     else:
         _launch_copied(KERNELS[name], arrays, scalars)
+
+
+def prepare(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> Any:
+    """An update that has been checked and waits for ``run_prepared``, so that several can be checked
+    before the first of them writes.  Raises as ``launch`` does."""
+    return Call(_ROWS[name], arrays, scalars)
+
+
+run_prepared = _pass
 
 
 def launch_python(function: Callable[..., None], *arrays: Array) -> None:

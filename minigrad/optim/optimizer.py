@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from ..autograd import written
 from ..kernels import KERNELS
-from ..kernels.launch import launch
+from ..kernels.launch import launch, prepare, run_prepared
 from ..tensor import Tensor
 
 Schedule = Callable[[int], float]
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Check = Callable[[str, Any, tuple[str, ...]], None]
+Held = list[tuple[Tensor, tuple[NDArray[Any], ...]]]
 L1_FORMS = ("subgradient", "proximal")
 
 
@@ -35,7 +36,7 @@ class ParamGroup(MutableMapping[str, Any]):
         self.slots = slots
         self.kernel = ""
         self.scalars: tuple[Any, ...] = ()  # the cells the kernel and the cells that it reads
-        self.alike: list[list[Tensor]] = []  # the parameters by dtype
+        self.alike: list[Held] = []  # the parameters with their states, by dtype
         self.schedule: Schedule | None = None
         self.cells: dict[str, NDArray[np.float64]] = {}
         self._check = check
@@ -151,7 +152,8 @@ class Optimizer:
         group = ParamGroup(params, options, slots, self._check)
         cells = self._cells(group)
         group.kernel, group.scalars = kernel, tuple(cells[name] for name in KERNELS[kernel].scalars)
-        group.alike = [[p for p in params if p.dtype == dtype] for dtype in sorted({p.dtype for p in params})]
+        for dtype in sorted({p.dtype for p in params}):
+            group.alike.append([(p, self.state[p]) for p in params if p.dtype == dtype])
         self.param_groups.append(group)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -178,31 +180,26 @@ class Optimizer:
 
         Raises ``ValueError`` for a schedule or a gradient that does not fit, before anything is written.
         """
-        step = int(self.step_count)
-        ready = [(group, group.rate(step), self._arrays(group)) for group in self.param_groups]
-        for group, rate, calls in ready:
-            group.cells["lr"][...] = rate
-            for arrays in calls:
-                launch(group.kernel, arrays, group.scalars)
-            for p in group.params:
-                if p.grad is not None:
-                    written(p, type(self).__name__)
+        step, writer = int(self.step_count), type(self).__name__
+        rates, calls, updated = [], [], []
+        for group in self.param_groups:  # everything is checked before anything is written
+            if group.schedule is not None:
+                rates.append((group.cells["lr"], group.rate(step)))
+            for held in group.alike:
+                arrays: list[NDArray[Any]] = []
+                for p, states in held:
+                    if p.grad is not None:
+                        arrays += (p.data, *states, p.grad.data)
+                        updated.append(p)
+                if arrays:
+                    calls.append(_prepared(group, arrays, held))
+        for cell, rate in rates:
+            cell[...] = rate
+        for call in calls:
+            run_prepared(call)
+        for p in updated:
+            written(p, writer)
         self.step_count[...] = step + 1
-
-    def _arrays(self, group: ParamGroup) -> list[tuple[NDArray[Any], ...]]:
-        """What each call takes, tensor after tensor: parameter, states, gradient; float64 apart from float32."""
-        calls = []
-        for params in group.alike:
-            arrays: list[NDArray[Any]] = []
-            for p in params:
-                if p.grad is not None:
-                    w, g = p.data, p.grad.data
-                    if type(p.grad) is not Tensor or g.strides != w.strides or g.shape != w.shape or g.dtype != w.dtype:
-                        g = _fitting(p.grad, p)
-                    arrays += (w, *self.state[p], g)
-            if arrays:
-                calls.append(tuple(arrays))
-        return calls
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -262,14 +259,24 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _fitting(gradient: Any, p: Tensor) -> NDArray[Any]:
-    """The gradient in the memory order of its parameter."""
-    if not isinstance(gradient, Tensor):
-        raise TypeError(f"a gradient must be a Tensor, got {type(gradient).__name__}")
-    if gradient.shape != p.shape or gradient.dtype != p.dtype:
-        raise ValueError(f"a gradient is {gradient.dtype} {gradient.shape}, its parameter {p.dtype} {p.shape}")
+def _prepared(group: ParamGroup, arrays: list[NDArray[Any]], held: Held) -> Any:
+    """The call that updates one dtype: tensor after tensor the parameter, its states and its gradient."""
+    try:
+        return prepare(group.kernel, tuple(arrays), group.scalars)
+    except (TypeError, ValueError):  # a gradient in another memory order, or one that is wrong
+        each = len(group.slots) + 2
+        arrays[each - 1 :: each] = [_fitting(p) for p, _ in held if p.grad is not None]
+        return prepare(group.kernel, tuple(arrays), group.scalars)
+
+
+def _fitting(p: Tensor) -> NDArray[Any]:
+    """The gradient of a parameter, in its memory order."""
+    if not isinstance(p.grad, Tensor):
+        raise TypeError(f"a gradient must be a Tensor, got {type(p.grad).__name__}")
+    if p.grad.shape != p.shape or p.grad.dtype != p.dtype:
+        raise ValueError(f"a gradient is {p.grad.dtype} {p.grad.shape}, its parameter {p.dtype} {p.shape}")
     copied = np.empty_like(p.data)
-    launch("copy", (copied, gradient.data))
+    launch("copy", (copied, p.grad.data))
     return copied
 
 
