@@ -47,8 +47,8 @@ typedef struct mg_call {
     int64_t size[MG_MAX_AXES];
     int64_t stride[MG_MAX_ARRAYS][MG_MAX_AXES]; /* in elements; 0 repeats the element */
     mg_scalar scalar[MG_MAX_SCALARS];
-    int64_t work; /* about how many multiply-adds or elements: decides on threads */
-    int parts;    /* into how many parts the work is cut, and its scratch: mg_run sets both, once */
+    int64_t work; /* how many multiply-adds, or elements read: decides on threads */
+    int parts;    /* how many threads may share the work, and its scratch: mg_run sets both, once */
     void *scratch;
 } mg_call;
 
@@ -92,14 +92,16 @@ void mg_fill_avx512(mg_table *table);
 int mg_targets(void); /* targets this processor and this build can run: portable is 1, avx2 2, avx512 3 */
 int mg_use(int target);
 int mg_has(int kernel);
+int mg_parts(const mg_call *call); /* how many threads may share it */
 int mg_run(mg_call *call);
 
-/* threads.c: one static split over independent outputs. */
+/* threads.c: fixed pieces of independent outputs; `part`, below call->parts, tells threads apart. */
 typedef void (*mg_body)(const void *context, int64_t begin, int64_t end, int part);
 int mg_num_threads(void);
 void mg_set_num_threads(int threads);
-int mg_parts(int64_t work);
-void mg_parallel(int64_t units, int parts, mg_body body, const void *context);
+int mg_share(int64_t work);               /* how many threads are worth it */
+void mg_rouse(int threads, int64_t work); /* have their workers awake, if that is worth it */
+void mg_parallel(int64_t units, int threads, mg_body body, const void *context);
 
 /* walk.c: the outer loops of elementwise calls, shared by all targets. */
 typedef void (*mg_row)(void *const *p, const int64_t *stride, int64_t n, const double *scalar);

@@ -1,10 +1,12 @@
 /* threads.c: one small pool.
  *
- * mg_parallel cuts [0, units) into equal consecutive parts, runs part 0 on the
- * caller and the others on workers.  A worker spins for a few tens of
- * microseconds after its last job, then sleeps.  A caller that finds the pool
- * busy runs all its parts itself.  A forked child starts without workers and
- * makes its own when it needs them. */
+ * mg_parallel cuts [0, units) into fixed pieces, a few for each thread.  Caller
+ * and workers claim them one by one, so a worker that the system does not run
+ * now delays nobody: it claims nothing.  Which thread runs a piece changes no
+ * bit of it.  A worker looks out for the next job for a few tens of microseconds,
+ * then sleeps, and is woken only for work that is worth the system calls.  A
+ * caller that finds the pool busy, or asleep, runs the whole job itself.  A forked child
+ * starts without workers and makes its own when it needs them. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -16,22 +18,32 @@
 #include "minigrad.h"
 
 enum {
-    SPIN_NANOSECONDS = 40000,    /* how long a worker waits awake: longer than the gap between two calls of a step */
-    WORK_PER_PART = 500000,      /* below about a million multiply-adds a second thread costs more than it gives */
+    SPIN_NANOSECONDS = 40000,  /* how long a worker waits awake: longer than the gap between two calls of a step */
+    PIECES = 4,                /* of each thread: what is lost to a thread that comes late, or is interrupted */
+    /* In multiply-adds, see dispatch.c.  Measured on a Zen 4, where 500,000 take 9 microseconds: an awake worker
+     * then gives 1.3 to 1.8 times the speed, and one to be woken takes 8 from its caller and comes after 15. */
+    WORK_OF_THREAD = 250000,
+    WORK_TO_WAKE = 3000000,
 };
 
+/* A claim is three numbers in one word, so that they change together: of the job, of its pieces, of the next piece.
+ * The other fields of a job are read by workers that may come too late for it; they count only if the claim still
+ * stood when it was raised, and while a piece is left to claim nobody writes them. */
+enum { JOB = 32, COUNT = 16 };
+
 static struct {
-    pthread_mutex_t busy;        /* held by the caller whose job the workers run */
-    pthread_mutex_t lock;        /* guards sleeping */
+    pthread_mutex_t busy;        /* held by the caller whose job this is */
+    pthread_mutex_t lock;        /* for sleepers */
     pthread_cond_t wake;
-    int sleeping;
-    int workers;
-    atomic_uint job;             /* counts jobs; a worker that sees it change has work */
-    atomic_int pending;          /* parts not yet finished by workers */
-    mg_body body;
-    const void *context;
-    int64_t units;
-    int parts;
+    atomic_uint alarm;           /* raised to wake them */
+    atomic_int sleeping;         /* workers that no alarm has called yet */
+    atomic_int workers;
+    _Atomic uint64_t claim;      /* job << JOB | pieces << COUNT | next piece */
+    atomic_int unfinished;       /* pieces */
+    _Atomic mg_body body;
+    const void *_Atomic context;
+    _Atomic int64_t units;
+    atomic_int threads;
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static atomic_int threads; /* 0: not asked yet */
@@ -52,11 +64,11 @@ int mg_num_threads(void) {
 
 void mg_set_num_threads(int n) { atomic_store(&threads, n < 1 ? 1 : n > MG_MAX_THREADS ? MG_MAX_THREADS : n); }
 
-int mg_parts(int64_t work) {
-    const int64_t parts = work / WORK_PER_PART;
-    if (parts < 2) return 1;
+int mg_share(int64_t work) {
+    const int64_t threads = work / WORK_OF_THREAD;
+    if (threads < 2) return 1;
     const int limit = mg_num_threads();
-    return parts < limit ? (int)parts : limit;
+    return threads < limit ? (int)threads : limit;
 }
 
 static void relax(void) {
@@ -71,40 +83,62 @@ static int64_t nanoseconds(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void run_part(mg_body body, const void *context, int64_t units, int part, int parts) {
-    body(context, units * part / parts, units * (part + 1) / parts, part);
+static uint32_t current_job(void) {
+    return (uint32_t)(atomic_load_explicit(&pool.claim, memory_order_acquire) >> JOB);
 }
 
-static unsigned wait_for_job(unsigned seen) {
+/* Claim pieces of the current job, and run them, until none is left. */
+static void take_pieces(int thread) {
+    uint64_t claim = atomic_load_explicit(&pool.claim, memory_order_acquire);
+    for (;;) {
+        const int piece = (uint16_t)claim, pieces = (uint16_t)(claim >> COUNT);
+        const int64_t units = atomic_load_explicit(&pool.units, memory_order_relaxed);
+        const mg_body body = atomic_load_explicit(&pool.body, memory_order_relaxed);
+        const void *context = atomic_load_explicit(&pool.context, memory_order_relaxed);
+        if (piece >= pieces || thread >= atomic_load_explicit(&pool.threads, memory_order_relaxed)) return;
+        if (!atomic_compare_exchange_weak_explicit(&pool.claim, &claim, claim + 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        body(context, units * piece / pieces, units * (piece + 1) / pieces, thread);
+        atomic_fetch_sub_explicit(&pool.unfinished, 1, memory_order_release);
+        claim = atomic_load_explicit(&pool.claim, memory_order_acquire);
+    }
+}
+
+/* Whether a job came before the time was up. */
+static int wait_awake(uint32_t seen) {
     const int64_t until = nanoseconds() + SPIN_NANOSECONDS;
     do {
         for (int i = 0; i < 64; i++) {
-            if (atomic_load_explicit(&pool.job, memory_order_acquire) != seen) return atomic_load(&pool.job);
+            if (current_job() != seen) return 1;
             relax();
         }
+        sched_yield(); /* the caller may be waiting for this very core */
     } while (nanoseconds() < until);
+    return 0;
+}
+
+static void wait_asleep(void) {
     pthread_mutex_lock(&pool.lock);
-    pool.sleeping++;
-    while (atomic_load(&pool.job) == seen) pthread_cond_wait(&pool.wake, &pool.lock);
-    pool.sleeping--;
+    const unsigned heard = atomic_load(&pool.alarm);
+    atomic_fetch_add(&pool.sleeping, 1);
+    while (atomic_load(&pool.alarm) == heard) pthread_cond_wait(&pool.wake, &pool.lock);
     pthread_mutex_unlock(&pool.lock);
-    return atomic_load(&pool.job);
 }
 
 typedef struct {
     int index;
-    unsigned seen;
+    uint32_t seen;
 } worker_start;
 
 static void *worker(void *argument) {
     const worker_start start = *(worker_start *)argument;
     free(argument);
-    unsigned seen = start.seen;
+    uint32_t seen = start.seen;
     for (;;) {
-        seen = wait_for_job(seen);
-        if (start.index < pool.parts)
-            run_part(pool.body, pool.context, pool.units, start.index, pool.parts);
-        atomic_fetch_sub_explicit(&pool.pending, 1, memory_order_release);
+        while (!wait_awake(seen)) wait_asleep();
+        seen = current_job();
+        take_pieces(start.index);
     }
     return NULL;
 }
@@ -113,11 +147,11 @@ static void forget_workers(void) {
     pthread_mutex_init(&pool.busy, NULL);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.wake, NULL);
-    pool.workers = pool.sleeping = 0;
-    atomic_store(&pool.pending, 0);
+    atomic_store(&pool.workers, 0);
+    atomic_store(&pool.sleeping, 0);
 }
 
-/* With pool.busy held.  Fewer workers than wanted is no error: the job is cut into fewer parts. */
+/* With pool.busy held.  Fewer workers than wanted is no error: callers take what they do not. */
 static void hire(int wanted) {
     static int registered;
     if (!registered) {
@@ -127,40 +161,56 @@ static void hire(int wanted) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    while (pool.workers < wanted) {
+    while (atomic_load(&pool.workers) < wanted) {
         pthread_t thread;
         worker_start *start = malloc(sizeof *start);
         if (!start) break;
-        *start = (worker_start){pool.workers + 1, atomic_load(&pool.job)};
+        *start = (worker_start){atomic_load(&pool.workers) + 1, current_job()};
         if (pthread_create(&thread, &attributes, worker, start) != 0) {
             free(start);
             break;
         }
-        pool.workers++;
+        atomic_fetch_add(&pool.workers, 1);
     }
     pthread_attr_destroy(&attributes);
 }
 
-void mg_parallel(int64_t units, int parts, mg_body body, const void *context) {
-    if (parts > units) parts = (int)units;
-    if (parts < 2 || pthread_mutex_trylock(&pool.busy) != 0) {
-        if (parts < 1) parts = 1;
-        for (int part = 0; part < parts; part++) run_part(body, context, units, part, parts);
+void mg_rouse(int threads, int64_t work) {
+    if (threads < 2 || work < WORK_TO_WAKE) return;
+    if (atomic_load(&pool.workers) < threads - 1 && pthread_mutex_trylock(&pool.busy) == 0) {
+        hire(threads - 1);
+        pthread_mutex_unlock(&pool.busy);
+    }
+    if (atomic_load(&pool.sleeping) == 0) return;
+    pthread_mutex_lock(&pool.lock);
+    atomic_store(&pool.sleeping, 0);
+    atomic_fetch_add(&pool.alarm, 1);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.lock);
+}
+
+/* With pool.busy held and nothing left to claim. */
+static void offer(int64_t units, int threads, mg_body body, const void *context) {
+    const int pieces = units < threads * PIECES ? (int)units : threads * PIECES;
+    atomic_store_explicit(&pool.unfinished, pieces, memory_order_relaxed);
+    atomic_store_explicit(&pool.body, body, memory_order_relaxed);
+    atomic_store_explicit(&pool.context, context, memory_order_relaxed);
+    atomic_store_explicit(&pool.units, units, memory_order_relaxed);
+    atomic_store_explicit(&pool.threads, threads, memory_order_relaxed);
+    const uint64_t job = current_job() + 1;
+    atomic_store_explicit(&pool.claim, job << JOB | (uint64_t)pieces << COUNT, memory_order_release);
+}
+
+void mg_parallel(int64_t units, int threads, mg_body body, const void *context) {
+    if (threads > units) threads = (int)units;
+    const int asleep = atomic_load(&pool.sleeping) >= atomic_load(&pool.workers);
+    if (threads < 2 || asleep || pthread_mutex_trylock(&pool.busy) != 0) {
+        body(context, 0, units, 0);
         return;
     }
-    if (pool.workers < parts - 1) hire(parts - 1);
-    if (parts > pool.workers + 1) parts = pool.workers + 1;
-    pool.body = body;
-    pool.context = context;
-    pool.units = units;
-    pool.parts = parts;
-    atomic_store(&pool.pending, pool.workers);
-    pthread_mutex_lock(&pool.lock); /* so that no worker falls asleep between its last look and the change */
-    atomic_fetch_add(&pool.job, 1);
-    if (pool.sleeping) pthread_cond_broadcast(&pool.wake);
-    pthread_mutex_unlock(&pool.lock);
-    run_part(body, context, units, 0, parts);
-    for (int i = 0; atomic_load_explicit(&pool.pending, memory_order_acquire) > 0; i++) {
+    offer(units, threads, body, context);
+    take_pieces(0);
+    for (int i = 0; atomic_load_explicit(&pool.unfinished, memory_order_acquire) > 0; i++) {
         relax();
         if (i % 256 == 255) sched_yield(); /* a worker may be waiting for this very core */
     }

@@ -51,7 +51,7 @@ cdef extern from "minigrad.h" nogil:
     int mg_use(int target)
     int mg_has(int kernel)
     int mg_run(mg_call *call)
-    int mg_parts(int64_t work)
+    int mg_parts(const mg_call *call)
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
@@ -184,7 +184,7 @@ cdef class Call:
 
     @property
     def work(self):
-        """About how many multiply-adds or elements."""
+        """How many multiply-adds, or elements read."""
         return self.c.work
 
     def __repr__(self):
@@ -468,7 +468,7 @@ cdef class Call:
             if matrices >> slot & 1 and cnp.PyArray_DIM(a, 1) != self.c.size[3]:
                 raise self.mismatch()
             ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
-        self.c.work = 4 * cnp.PyArray_SIZE(wide)
+        self.c.work = cnp.PyArray_SIZE(wide)
         return ready
 
     cdef bint fill_flat(self) except -1:
@@ -500,7 +500,7 @@ cdef class Call:
                     raise TypeError(f"dropout: {('key', 'counter')[slot - 1]} is a uint64 cell or a whole number "
                                     f"below 2**53, got {self.scalars[slot]!r}")
         self.c.size[3] = n
-        self.c.work = 2 * n
+        self.c.work = n
         return ready
 
     cdef bint whole(self, int i) except -1:
@@ -521,7 +521,7 @@ cdef class Call:
         for t in range(tensors):
             first = self.arrays[t * group]
             size[t] = cnp.PyArray_SIZE(first)
-            self.c.work += 4 * size[t]
+            self.c.work += size[t]
             for slot in range(group):
                 a = self.arrays[t * group + slot]
                 if not same_layout(a, first):
@@ -544,7 +544,7 @@ cdef class Call:
             return
         if self.c.work == 0:
             return
-        if mg_parts(self.c.work) > 1:
+        if mg_parts(&self.c) > 1:
             with nogil:
                 status = mg_run(&self.c)
         else:

@@ -5,7 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-_ROW = re.compile(r'^KERNEL\((\w+),\s*(\w+),\s*"([\w ]*)",\s*"([\w ]*)",\s*"([\w ]*)",\s*"(\w*)",\s*(\w+)\)', re.M)
+_ROW = re.compile(
+    r'^KERNEL\((\w+),\s*(\w+),\s*"([\w ]*)",\s*"([\w ]*)",\s*"([\w ]*)",\s*"(\w*)",\s*(\w+)(?:,\s*\d+)?\)', re.M
+)
 
 
 @dataclass(frozen=True, slots=True)

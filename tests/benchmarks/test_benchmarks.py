@@ -184,6 +184,22 @@ def test_both_sides_compute_the_same(benchmarks: Any, name: str) -> None:
         np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins a process to a core")
+def test_the_second_thread_is_measured() -> None:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "benchmarks/threads.py", "--quick"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stderr == ""
+    assert "| training step | 784-512-256-10, batch 128 |" in run.stdout
+    assert "An idle process with workers takes" in run.stdout
+
+
 def test_everything_runs_and_every_kernel_has_a_row() -> None:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     run = subprocess.run(
