@@ -1,5 +1,16 @@
 """The neural operations, with PyTorch's names and argument order."""
 
-from ..ops import cross_entropy, dropout, linear, log_softmax, mse_loss, relu, sigmoid, softmax, tanh
+from ..ops import conv2d, cross_entropy, dropout, linear, log_softmax, mse_loss, relu, sigmoid, softmax, tanh
 
-__all__ = ["cross_entropy", "dropout", "linear", "log_softmax", "mse_loss", "relu", "sigmoid", "softmax", "tanh"]
+__all__ = [
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]

@@ -1,6 +1,7 @@
 """Every operation, by family.  Importing this package fills the table that Tensor's methods call."""
 
 from ..tensor import ops as _table
+from .convolution import conv2d
 from .creation import arange, asarray, eye, full, ones, ones_like, tensor, zeros, zeros_like
 from .elementwise import (
     abs,
@@ -52,6 +53,7 @@ __all__ = [
     "broadcast_to",
     "clip",
     "concat",
+    "conv2d",
     "cos",
     "cross_entropy",
     "divide",

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
+from ..ops.convolution import count_windows
 from ..ops.domain import Bits, Boolean, Domain, Labels, Real
 from ..random import Generator
 
@@ -111,6 +112,8 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
         return _indexed()
     if relation == "reduced":
         return _reduced()
+    if relation in ("image", "columns"):
+        return _windowed(relation)
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
 
 
@@ -153,6 +156,24 @@ def _reduced(draw: st.DrawFn) -> Shapes:
     axes, keepdims = normalize_axes(axis, len(shape)), draw(st.booleans())
     kept = [1 if i in axes else n for i, n in enumerate(shape) if keepdims or i not in axes]
     return [tuple(kept)], {"axis": axis, "shape": shape}
+
+
+@st.composite
+def _windowed(draw: st.DrawFn, relation: str) -> Shapes:
+    """An image batch, or its columns, with windows that fit."""
+
+    def pair(least: int, most: int) -> tuple[int, int]:
+        return draw(st.integers(least, most)), draw(st.integers(least, most))
+
+    (n, c), size, kernel, stride, dilation = pair(0, 2), pair(1, 4), pair(1, 3), pair(1, 2), pair(1, 2)
+    short = [max(d * (k - 1) + 1 - n, 0) for n, k, d in zip(size, kernel, dilation, strict=True)]
+    before = [draw(st.integers(0, s)) for s in short]
+    padding = tuple((b, s - b + draw(st.integers(0, 1))) for b, s in zip(before, short, strict=True))
+    attributes: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    if relation == "image":
+        return [(n, c, *size)], attributes
+    windows = count_windows(size, **attributes)
+    return [(n, c * math.prod(kernel), math.prod(windows))], {"size": size, **attributes}
 
 
 # Attributes ----------------------------------------------------------------------------

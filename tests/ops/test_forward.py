@@ -1,5 +1,7 @@
 """Every operation on every target, in float32 and float64, against NumPy and SciPy in float64."""
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -12,6 +14,7 @@ from scipy import special
 
 from minigrad import kernels
 from minigrad.operations import Operation
+from minigrad.ops.convolution import count_windows
 from minigrad.random import philox4x32
 from minigrad.testing.strategies import arguments
 
@@ -37,6 +40,34 @@ def cross_entropy_grad(dy: Any, x: Any, labels: Any) -> Any:
 def getitem_grad(dy: Any, index: Any, shape: Any) -> Any:
     out = np.zeros(shape)
     np.add.at(out, index, dy)
+    return out
+
+
+def taps(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Iterator[tuple[int, int, int, int]]:
+    """Row and column of a column matrix, and the place in the image that they hold, where it is not in the padding."""
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    starts = [range(-p[0], n + p[1] - r, s) for n, p, r, s in zip(size, padding, reach, stride, strict=True)]
+    for row, (u, v) in enumerate(np.ndindex(*kernel)):
+        for column, (i, j) in enumerate(itertools.product(*starts)):
+            y, x = i + u * dilation[0], j + v * dilation[1]
+            if 0 <= y < size[0] and 0 <= x < size[1]:
+                yield row, column, y, x
+
+
+def im2col(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    windows = count_windows(x.shape[2:], kernel, stride, padding, dilation)
+    out = np.zeros((*x.shape[:2], math.prod(kernel), math.prod(windows)))
+    for row, column, i, j in taps(x.shape[2:], kernel, stride, padding, dilation):
+        out[:, :, row, column] = x[:, :, i, j]
+    return out.reshape(len(x), x.shape[1] * out.shape[2], out.shape[3])
+
+
+def col2im(columns: Any, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    channels = columns.shape[1] // math.prod(kernel)
+    columns = columns.reshape(len(columns), channels, math.prod(kernel), columns.shape[2])
+    out = np.zeros((len(columns), channels, *size))
+    for row, column, i, j in taps(size, kernel, stride, padding, dilation):
+        out[:, :, i, j] += columns[:, :, row, column]
     return out
 
 
@@ -71,6 +102,8 @@ def unreduced(g: Any, axis: Any) -> Any:
 
 OWN: dict[str, Callable[..., Any]] = {
     "astype": lambda x, dtype: x.astype(dtype),
+    "col2im": col2im,
+    "im2col": im2col,
     "clip": lambda x, min, max: x if min is max is None else np.clip(x, min, max),
     "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
     "dropout_and_mask": dropout,

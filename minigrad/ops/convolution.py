@@ -1,0 +1,153 @@
+"""Convolution: windows laid out as the columns of a matrix, and a product with the weight."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..kernels.launch import Array, as_array, launch, same_float
+from ..operations import operation
+from ..tensor import Tensor
+from .domain import Domain
+from .linalg import matmul
+from .shape import reshape
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]  # before and after, of height and width
+
+
+def count_windows(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:
+    """How many windows fit into (height, width)."""
+    lengths = []
+    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        reach = d * (k - 1) + 1
+        if n + sum(p) < reach:
+            raise ValueError(f"a kernel {kernel} that reaches over {reach} does not fit {size} padded by {padding}")
+        lengths.append((n + sum(p) - reach) // s + 1)
+    return lengths[0], lengths[1]
+
+
+def _tap(padded: Array, tap: Pair, windows: Pair, stride: Pair, dilation: Pair) -> Array:
+    """What element ``tap`` of the kernel meets in every window, a view."""
+    rows, columns = (
+        slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in zip(tap, windows, stride, dilation, strict=True)
+    )
+    return padded[:, :, rows, columns]
+
+
+def _padded(shape: tuple[int, ...], padding: Padding, dtype: Any) -> tuple[Array, Array]:
+    """Zeros of a padded shape, and the part inside the padding."""
+    n, c, height, width = shape
+    (top, bottom), (left, right) = padding
+    padded = np.empty((n, c, top + height + bottom, left + width + right), dtype)
+    launch("copy", (padded, np.zeros((), dtype)))
+    return padded, padded[:, :, top : top + height, left : left + width]
+
+
+@operation(
+    x=lambda g, x_shape, kernel, stride, padding, dilation: col2im(g, x_shape[2:], kernel, stride, padding, dilation),
+    domain=Domain("image"),
+)
+def im2col(
+    x: Any, /, kernel: Pair, stride: Pair = (1, 1), padding: Padding = ((0, 0), (0, 0)), dilation: Pair = (1, 1)
+) -> Array:
+    """The windows of x (N, C, H, W) as columns: (N, C kh kw, windows), windows in C order; PyTorch's ``unfold``."""
+    x = as_array(x)
+    windows = count_windows(x.shape[2:], kernel, stride, padding, dilation)
+    source = x
+    if padding != ((0, 0), (0, 0)):
+        source, inside = _padded(x.shape, padding, x.dtype)
+        launch("copy", (inside, x))
+    out = np.empty((*x.shape[:2], *kernel, *windows), x.dtype)
+    for i, j in np.ndindex(*kernel):
+        launch("copy", (out[:, :, i, j], _tap(source, (i, j), windows, stride, dilation)))
+    return out.reshape(len(x), x.shape[1] * math.prod(kernel), math.prod(windows))
+
+
+@operation(
+    columns=lambda g, kernel, stride, padding, dilation: im2col(g, kernel, stride, padding, dilation),
+    outputs=("x",),
+    domain=Domain("columns"),
+)
+def col2im(
+    columns: Any,
+    /,
+    size: Pair,
+    kernel: Pair,
+    stride: Pair = (1, 1),
+    padding: Padding = ((0, 0), (0, 0)),
+    dilation: Pair = (1, 1),
+) -> Array:
+    """The adjoint of ``im2col``: every window added back into (N, C, *size); PyTorch's ``fold``."""
+    columns = as_array(columns)
+    windows = count_windows(size, kernel, stride, padding, dilation)
+    channels = columns.shape[1] // math.prod(kernel)
+    taps = columns.reshape(len(columns), channels, *kernel, *windows)
+    padded, inside = _padded((len(columns), channels, *size), padding, columns.dtype)
+    for i, j in np.ndindex(*kernel):
+        place = _tap(padded, (i, j), windows, stride, dilation)
+        launch("add", (place, place, taps[:, :, i, j]))
+    return inside
+
+
+# The public function -----------------------------------------------------------------------
+
+
+def _pair(name: str, value: Any, least: int) -> Pair:
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least for n in pair):
+        raise ValueError(f"conv2d needs an integer of at least {least}, or two of them, as {name}, got {value!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def _padding(padding: Any, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        if stride != (1, 1):
+            raise ValueError(f'padding="same" needs stride 1, got {stride}')
+        top, left = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
+        return (top // 2, top - top // 2), (left // 2, left - left // 2)
+    if isinstance(padding, str):
+        raise ValueError(f"padding is 'same', 'valid' or a number of zeros, got {padding!r}")
+    height, width = _pair("padding", padding, 0)
+    return (height, height), (width, width)
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int | Pair = 1,
+    padding: str | int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of images with kernels, as every deep learning library has it.
+
+    ``y[n, o, i, j] = bias[o] + sum over c, u, v of weight[o, c, u, v] x[n, c, s i + d u - p, s j + d v - p]``,
+    x zero outside.  x (N, C, H, W), weight (O, C / groups, kh, kw), bias (O,), result
+    (N, O, H', W') with ``H' = (H + 2p - d (kh - 1) - 1) // s + 1``.  Output channels of
+    group k see the input channels of group k only.  ``padding="same"`` keeps the size (stride 1).
+
+    Windows are copied side by side (im2col: Chellapilla, Puri and Simard 2006), kh kw
+    times the memory of x, so that the matrix kernel does the work.
+    Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
+    """
+    x, weight = (a if isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight))
+    if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[2:]:
+        raise ValueError(f"conv2d needs x (N, C, H, W) and weight (O, C, kh, kw), got {x.shape} and {weight.shape}")
+    (n, c, *size), (o, per_group, *kernel) = x.shape, weight.shape
+    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or o % groups or c != groups * per_group:
+        raise ValueError(f"conv2d cannot split x {x.shape} and weight {weight.shape} into {groups!r} groups")
+    if bias is not None and np.shape(getattr(bias, "data", bias)) != (o,):
+        raise ValueError(f"conv2d needs a bias of shape {(o,)}, got {np.shape(getattr(bias, 'data', bias))}")
+    same_float("conv2d", *[a.data for a in (x, weight, bias) if isinstance(a, Tensor)])
+    stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
+    pads = _padding(padding, (kernel[0], kernel[1]), stride, dilation)
+    height, width = count_windows((size[0], size[1]), (kernel[0], kernel[1]), stride, pads, dilation)
+    columns = im2col(x, (kernel[0], kernel[1]), stride, pads, dilation)
+    terms = per_group * kernel[0] * kernel[1]
+    y = matmul(reshape(weight, (groups, o // groups, terms)), reshape(columns, (n, groups, terms, height * width)))
+    y = reshape(y, (n, o, height, width))
+    return y if bias is None else y + reshape(bias, (o, 1, 1))

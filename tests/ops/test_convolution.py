@@ -1,0 +1,126 @@
+"""conv2d against its seven loops, its gradients, and what it refuses."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import kernels, ops
+from minigrad.testing import check_grads
+
+from .test_forward import using
+
+pairs = st.tuples(st.integers(1, 2), st.integers(1, 2))
+
+
+def seven_loops(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    (n, _, height, width), (o, c, kh, kw) = x.shape, weight.shape
+    rows = range(0, height - dilation[0] * (kh - 1), stride[0])
+    columns = range(0, width - dilation[1] * (kw - 1), stride[1])
+    y = np.zeros((n, o, len(rows), len(columns))) + bias[:, None, None]
+    for b, k, (i, r), (j, s) in itertools.product(range(n), range(o), enumerate(rows), enumerate(columns)):
+        first = k // (o // groups) * c
+        for d, u, v in itertools.product(range(c), range(kh), range(kw)):
+            y[b, k, i, j] += weight[k, d, u, v] * x[b, first + d, r + u * dilation[0], s + v * dilation[1]]
+    return y
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[list[np.ndarray], dict[str, Any]]:
+    groups, kernel, dilation, stride = draw(st.integers(1, 3)), draw(pairs), draw(pairs), draw(pairs)
+    inside, outside = draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    padding = draw(st.one_of(st.integers(0, 2), pairs, st.just("valid"), st.just("same")))
+    if padding == "same":
+        stride = (1, 1)
+    size = [draw(st.integers(d * (k - 1) + 1, 6)) for k, d in zip(kernel, dilation, strict=True)]
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shapes = [
+        (draw(st.integers(0, 2)), groups * inside, *size),
+        (groups * outside, inside, *kernel),
+        (groups * outside,),
+    ]
+    return [random.standard_normal(shape) for shape in shapes], {
+        "stride": draw(st.sampled_from([stride, stride[0]])) if stride[0] == stride[1] else stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+    }
+
+
+def twice(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def zeros_around(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, int]) -> list[tuple[int, int]]:
+    if padding == "same":
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return [(total // 2, (total + 1) // 2) for total in totals]
+    return [(p, p) for p in twice(0 if padding == "valid" else padding)]
+
+
+@given(convolutions(), st.sampled_from([np.float32, np.float64]))
+def test_conv2d_is_its_seven_loops(drawn: Any, dtype: Any) -> None:
+    arrays, options = drawn
+    arrays = [a.astype(dtype) for a in arrays]
+    padding = zeros_around(options["padding"], arrays[1].shape[2:], options["dilation"])
+    wide = [a.astype(np.float64) for a in arrays]
+    wanted = seven_loops(*wide, twice(options["stride"]), padding, options["dilation"], options["groups"])
+    for target in kernels.targets():
+        with using(target):
+            y = ops.conv2d(*arrays, **options)
+        assert y.shape == wanted.shape
+        assert y.dtype == dtype
+        np.testing.assert_allclose(
+            y.numpy(), wanted, rtol=0, atol=64 * np.finfo(dtype).eps * (1 + abs(wanted).max(initial=0))
+        )
+
+
+@settings(max_examples=10)  # some hundred derivatives each
+@given(convolutions())
+def test_conv2d_gradients(drawn: Any) -> None:
+    arrays, options = drawn
+    check_grads(lambda *a: ops.conv2d(*a, **options), *arrays)
+
+
+def test_the_bias_may_be_missing_and_the_images_strided() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 8, 9, 3), np.float32)
+    weight = np.random.default_rng(1).standard_normal((4, 3, 3, 3), np.float32)
+    turned = x.transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(
+        ops.conv2d(turned, weight, stride=2).numpy(), ops.conv2d(turned.copy(), weight, stride=2).numpy()
+    )
+
+
+X, W = np.zeros((2, 4, 5, 5), np.float32), np.zeros((6, 4, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((X[0], W), {}, ValueError, "conv2d needs x"),
+        ((X, W[0]), {}, ValueError, "conv2d needs x"),
+        ((X, W[..., :0]), {}, ValueError, "conv2d needs x"),
+        ((X[:, :3], W), {}, ValueError, "into 1 groups"),
+        ((X, W), {"groups": 4}, ValueError, "into 4 groups"),
+        ((X, W), {"groups": 0}, ValueError, "into 0 groups"),
+        ((X, W), {"groups": True}, ValueError, "into True groups"),
+        ((X, W, np.zeros(5, np.float32)), {}, ValueError, r"bias of shape \(6,\)"),
+        ((X, W.astype(np.float64)), {}, TypeError, "conv2d does not mix float32 and float64"),
+        ((X, W), {"stride": 0}, ValueError, "as stride, got 0"),
+        ((X, W), {"stride": (1, 2, 3)}, ValueError, "as stride"),
+        ((X, W), {"stride": 1.5}, ValueError, "as stride"),
+        ((X, W), {"dilation": 0}, ValueError, "as dilation"),
+        ((X, W), {"dilation": 3}, ValueError, "reaches over 7 does not fit"),
+        ((X, W), {"padding": -1}, ValueError, "as padding"),
+        ((X, W), {"padding": "full"}, ValueError, "'full'"),
+        ((X, W), {"padding": "same", "stride": 2}, ValueError, "stride 1"),
+    ],
+)
+def test_conv2d_refuses(arguments: Any, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        mg.conv2d(*arguments, **options)
