@@ -63,6 +63,7 @@ def zeros_around(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, int
     return [(p, p) for p in twice(0 if padding == "valid" else padding)]
 
 
+@settings(max_examples=200)
 @given(convolutions(), st.sampled_from([np.float32, np.float64]))
 def test_conv2d_is_its_seven_loops(drawn: Any, dtype: Any) -> None:
     arrays, options = drawn
