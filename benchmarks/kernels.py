@@ -81,7 +81,7 @@ def reduction(row: Kernel) -> Iterator[Case]:
 
 def product(row: Kernel) -> Iterator[Case]:
     """The three products of a layer: forward (NN), gradient of the input (NT), gradient of the weight (TN)."""
-    for variant in ("NN",) if row.name == "linear" else ("NN", "NT", "TN"):
+    for variant in {"linear": ("NN",), "matmul_relu_grad": ("NT",)}.get(row.name, ("NN", "NT", "TN")):
         for (wide, narrow), batch in itertools.product(LAYERS, BATCHES):
             x, weight, g = normal(batch, wide), normal(wide, narrow), normal(batch, narrow)
             a, b = {"NN": (x, weight), "NT": (g, weight.T), "TN": (x.T, g)}[variant]
@@ -89,6 +89,8 @@ def product(row: Kernel) -> Iterator[Case]:
             case, out = f"{m}x{k}x{n}", np.empty((m, n), np.float32)
             if row.name == "linear":
                 yield row.name, case, (out, x, weight.T, normal(narrow)), scalars(row)
+            elif row.name == "matmul_relu_grad":
+                yield row.name, case, (out, a, b, normal(m, n)), ()
             else:
                 yield f"{row.name} {variant}", case, (out, a, b), ()
 
@@ -203,6 +205,11 @@ def linear(out: Array, x: Array, weight: Array, bias: Array, _relu: float) -> No
     np.dot(x, weight.T, out)
     np.add(out, bias, out=out)
     relu(out, out)
+
+
+def matmul_relu_grad(out: Array, a: Array, b: Array, y: Array) -> None:
+    np.dot(a, b, out)
+    np.multiply(out, np.greater(y, 0, out=zeros(y.shape, np.bool_)), out=out)
 
 
 def softmax(out: Array, x: Array) -> None:
@@ -370,6 +377,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "min": reducer(np.minimum),
     "matmul": lambda out, a, b: np.dot(a, b, out),
     "linear": linear,
+    "matmul_relu_grad": matmul_relu_grad,
     "softmax": softmax,
     "log_softmax": log_softmax,
     "logsumexp": logsumexp,
