@@ -359,6 +359,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "log1p": np.log1p,
     "sin": np.sin,
     "cos": np.cos,
+    "erf": reference.erf,  # NumPy has none
+    "gelu": reference.gelu,
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,
@@ -370,6 +372,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "relu_grad": relu_grad,
     "tanh_grad": tanh_grad,
     "sigmoid_grad": sigmoid_grad,
+    "gelu_grad": reference.gelu_grad,
     "where": where,
     "sum": total,
     "mean": mean,

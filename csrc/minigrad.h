@@ -104,7 +104,14 @@ void mg_rouse(int threads, int64_t work); /* have their workers awake, if that i
 void mg_parallel(int64_t units, int threads, mg_body body, const void *context);
 
 /* walk.c: the outer loops of elementwise calls, shared by all targets. */
-typedef void (*mg_row)(void *const *p, const int64_t *stride, int64_t n, const double *scalar);
-int mg_elementwise(const mg_call *call, mg_row row);
+typedef struct {
+    void *p[MG_MAX_ARRAYS];
+    int64_t rows, n; /* rows of n elements; strides in elements, within a row and from row to row */
+    int64_t inner[MG_MAX_ARRAYS], outer[MG_MAX_ARRAYS];
+    double scalar[MG_MAX_SCALARS];
+    int stream; /* the destination is larger than the caches and is not read */
+} mg_plane;
+typedef void (*mg_rows)(const mg_plane *plane);
+int mg_elementwise(const mg_call *call, mg_rows rows);
 
 #endif

@@ -3,9 +3,11 @@
  *   LANES                      floats in a vector; vf holds them, vi as many int32
  *   + - * / < == & | ^ >>      the compiler's own operators on vectors; a comparison gives a vi mask
  *   vload vstore               any address
+ *   vstream vstream_end        past the caches to an aligned address; after the last one
  *   vload_n vstore_n           the first n lanes only, never touching memory beyond; vload_n fills with 0
  *   vload_bytes vload_bytes_n  a byte a lane, as a mask of the non-zero ones
  *   vsplat vfma vsqrt          fused on targets that have it: a * b + c
+ *   vfused                     a * b + c rounded once on every target, where exactness hangs on it
  *   vmin vmax                  the second operand where either is NaN
  *   vselect(m, a, b) vbits(m)  blend by a mask; its sign bits as an integer
  *   vround vint vfloat         to the nearest whole number (|x| < 2^22); between vf and vi
@@ -34,6 +36,10 @@ typedef float vf_anywhere __attribute__((vector_size(4 * LANES), aligned(4), may
 
 INLINE vf vload(const float *p) { return *(const vf_anywhere *)p; }
 INLINE void vstore(float *p, vf a) { *(vf_anywhere *)p = a; }
+#if !defined(VSTREAM)
+INLINE void vstream(float *p, vf a) { vstore(p, a); }
+INLINE void vstream_end(void) {}
+#endif
 INLINE vf vsplat(float x) { return x - (vf){0}; }
 INLINE vi vsplat_int(int32_t x) { return x - (vi){0}; }
 INLINE vi vint(vf a) { return __builtin_convertvector(a, vi); }

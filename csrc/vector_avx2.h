@@ -1,7 +1,10 @@
 /* vector_avx2.h: eight lanes, for processors with AVX2 and FMA (Haswell 2013, Zen 2017 and later). */
 #define LANES 8
+#define VSTREAM
 #include "vector.h"
 
+INLINE void vstream(float *p, vf a) { _mm256_stream_ps(p, a); }
+INLINE void vstream_end(void) { _mm_sfence(); }
 typedef uint32_t vbits4;
 
 INLINE __m256i vfirst(int64_t n) { return (__m256i)(vlane() < vsplat_int((int32_t)n)); }
@@ -15,6 +18,7 @@ INLINE void vstore_n(float *p, vf a, int64_t n) { /* AMD takes a dozen cycles fo
 }
 INLINE vf vselect(vi m, vf a, vf b) { return _mm256_blendv_ps(b, a, (vf)m); }
 INLINE vf vfma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+INLINE vf vfused(vf a, vf b, vf c) { return vfma(a, b, c); }
 INLINE vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf vmax(vf a, vf b) { return _mm256_max_ps(a, b); }
 INLINE vf vsqrt(vf a) { return _mm256_sqrt_ps(a); }

@@ -1,7 +1,10 @@
 /* vector_avx512.h: sixteen lanes with mask registers (Skylake-X 2017, Zen 4 2022 and later). */
 #define LANES 16
+#define VSTREAM
 #include "vector.h"
 
+INLINE void vstream(float *p, vf a) { _mm512_stream_ps(p, a); }
+INLINE void vstream_end(void) { _mm_sfence(); }
 typedef uint64_t vbits4;
 
 INLINE __mmask16 vfirst(int64_t n) { return (__mmask16)((1u << n) - 1u); }
@@ -10,9 +13,14 @@ INLINE void vstore_n(float *p, vf a, int64_t n) { _mm512_mask_storeu_ps(p, vfirs
 INLINE uint32_t vbits(vi m) { return _mm512_movepi32_mask((__m512i)m); }
 INLINE vf vselect(vi m, vf a, vf b) { return _mm512_mask_blend_ps((__mmask16)vbits(m), b, a); }
 INLINE vf vfma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+INLINE vf vfused(vf a, vf b, vf c) { return vfma(a, b, c); }
 INLINE vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
 INLINE vf vsqrt(vf a) { return _mm512_sqrt_ps(a); }
+#if !defined(MINIGRAD_EMULATE_AVX512) /* older SIMDe lacks it */
+#define VSCALE
+INLINE vf vscale(vf a, vf k) { return _mm512_scalef_ps(a, k); }
+#endif
 INLINE vu vmul_low(vu a, vu b) { return (vu)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 INLINE vu vxor3(vu a, vu b, vu c) { return (vu)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, (__m512i)c, 0x96); }
 INLINE vf vkept(vbits4 bits, int from, vf a) { return _mm512_maskz_mov_ps((__mmask16)(bits >> from), a); }

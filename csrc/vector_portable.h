@@ -12,6 +12,10 @@ INLINE vf vload_n(const float *p, int64_t n) {
 INLINE void vstore_n(float *p, vf a, int64_t n) { memcpy(p, &a, (size_t)n * sizeof *p); }
 INLINE vf vselect(vi m, vf a, vf b) { return (vf)(((vi)a & m) | ((vi)b & ~m)); }
 INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
+INLINE vf vfused(vf a, vf b, vf c) {
+    for (int i = 0; i < LANES; i++) a[i] = (float)((double)a[i] * b[i] + c[i]);
+    return a;
+}
 INLINE vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
 INLINE vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
 INLINE vf vsqrt(vf a) {

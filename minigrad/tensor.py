@@ -199,6 +199,7 @@ class Tensor:
     def log1p(self) -> Tensor: return ops.log1p(self)
     def sin(self) -> Tensor: return ops.sin(self)
     def cos(self) -> Tensor: return ops.cos(self)
+    def erf(self) -> Tensor: return ops.erf(self)
     def tanh(self) -> Tensor: return ops.tanh(self)
     def sigmoid(self) -> Tensor: return ops.sigmoid(self)
     def relu(self) -> Tensor: return ops.relu(self)

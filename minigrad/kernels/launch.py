@@ -192,7 +192,22 @@ def _fold_batch(a: Array) -> Array:
 # Dtypes ---------------------------------------------------------------------------
 
 _FLOAT_VALUED = frozenset(
-    ["sqrt", "reciprocal", "exp", "log", "tanh", "sigmoid", "expm1", "log1p", "sin", "cos", "divide", "mean"]
+    [
+        "sqrt",
+        "reciprocal",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "expm1",
+        "log1p",
+        "sin",
+        "cos",
+        "erf",
+        "gelu",
+        "divide",
+        "mean",
+    ]
 )
 _FLOAT32 = np.dtype(np.float32)
 _INT64 = np.dtype(np.int64)

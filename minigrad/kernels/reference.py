@@ -94,6 +94,25 @@ def cos(out: Array, x: Array) -> None:
     np.cos(x, out=out)
 
 
+_erf = np.vectorize(math.erf, otypes=[float])  # NumPy has no error function
+_erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+def _normal_cdf(x: Array) -> Array:
+    """Phi(x), as half the complementary error function so that its small values are exact."""
+    return np.asarray(0.5 * _erfc(x * -np.sqrt(0.5)))
+
+
+def erf(out: Array, x: Array) -> None:
+    out[...] = _erf(x)
+
+
+def gelu(out: Array, x: Array) -> None:
+    """x Phi(x), Phi the standard normal distribution; its limit at -inf is 0."""
+    x = np.maximum(x, -40)
+    np.multiply(x, _normal_cdf(x), out=out)
+
+
 def add(out: Array, a: Array, b: Array) -> None:
     np.add(a, b, out=out)
 
@@ -137,6 +156,12 @@ def tanh_grad(out: Array, g: Array, y: Array) -> None:
 
 def sigmoid_grad(out: Array, g: Array, y: Array) -> None:
     np.multiply(g, y * (1 - y), out=out)
+
+
+def gelu_grad(out: Array, g: Array, x: Array) -> None:
+    """g (Phi(x) + x phi(x)), phi the standard normal density."""
+    x = np.clip(x, -40, 40)
+    np.multiply(g, _normal_cdf(x) + x * np.exp(-0.5 * x * x) / (2 * np.pi) ** 0.5, out=out)
 
 
 def where(out: Array, condition: Array, a: Array, b: Array) -> None:

@@ -187,6 +187,32 @@ def cos(x: Any, /) -> Array:
     return unary("cos", as_array(x))
 
 
+@operation(x=lambda g, x: g * exp(-square(x)) * (2 / math.sqrt(math.pi)), domain=ANY)
+def erf(x: Any, /) -> Array:
+    """The error function, ``2 / sqrt(pi)`` times the integral of ``e ** -t^2`` from 0 to x."""
+    return unary("erf", as_array(x))
+
+
+@operation(x=lambda g, x: gelu_grad(g, x), domain=ANY)
+def gelu(x: Any, /, approximate: str = "none") -> Array:
+    """``x Phi(x)``, Phi the standard normal distribution function (Hendrycks and Gimpel 2016), exact."""
+    if approximate != "none":
+        raise NotImplementedError(f'gelu is exact, approximate="none"; got approximate={approximate!r}')
+    return unary("gelu", as_array(x))
+
+
+@operation(
+    dy=lambda g, x: gelu_grad(g, x),
+    x=lambda g, dy, x: g * dy * (2 - square(x)) * exp(square(x) * -0.5) * (1 / math.sqrt(2 * math.pi)),
+    outputs=("dx",),
+    broadcasts=True,
+    domain=PAIR,
+)
+def gelu_grad(dy: Any, x: Any, /) -> Array:
+    """``dy (Phi(x) + x phi(x))``, phi the standard normal density."""
+    return elementwise("gelu_grad", dy, x)
+
+
 @operation(x=lambda g, y: tanh_grad(g, y), domain=ANY)
 def tanh(x: Any, /) -> Array:
     """The hyperbolic tangent."""
