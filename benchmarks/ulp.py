@@ -50,7 +50,7 @@ class Worst:
         found = np.flatnonzero(apart >= int(self.ulp))
         x, y, exact, rounded = x[found], y[found], exact[found], rounded[found]
         same = (y == rounded) & ~np.isfinite(y) | np.isnan(y) & np.isnan(rounded)
-        self.wrong += int(np.count_nonzero(~same & (np.isfinite(y) != np.isfinite(rounded))))
+        self.wrong += int(np.count_nonzero(~same & ~(np.isfinite(y) & np.isfinite(rounded))))
         finite = np.isfinite(y) & np.isfinite(rounded)
         if not finite.any():
             return

@@ -275,7 +275,8 @@ def bound(name: str, wanted: Array, outputs: Sequence[Array], inputs: Sequence[A
                 units = max(units, 4)  # NumPy's float32 functions
             return units * np.spacing(np.abs(wanted.astype(outputs[0].dtype))).astype(np.float64)
         if kind == "TERMS4":
-            return 4 * np.finfo(outputs[0].dtype).eps * _sum_scale(name, outputs, inputs, scalars)
+            limits = np.finfo(outputs[0].dtype)
+            return 4 * limits.eps * _sum_scale(name, outputs, inputs, scalars) + limits.smallest_subnormal
         if kind == "SUM":
             run = inputs[0].shape[-1] if KERNELS[name].family == "MATMUL" else 32
             return (16 + run / 2) * np.finfo(outputs[0].dtype).eps * _sum_scale(name, outputs, inputs, scalars)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import special
+from scipy import special, stats
 
 from minigrad import kernels
 from minigrad.operations import Operation
@@ -108,6 +108,9 @@ OWN: dict[str, Callable[..., Any]] = {
     "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
     "dropout_and_mask": dropout,
     "dropout_grad": dropout_grad,
+    "erf": special.erf,
+    "gelu": lambda x: x * special.ndtr(x),
+    "gelu_grad": lambda dy, x: dy * (special.ndtr(x) + x * stats.norm.pdf(x)),
     "getitem": lambda x, index: x[index],
     "getitem_grad": getitem_grad,
     "greater_share": lambda a, b: np.heaviside(a - b, 0.5),
