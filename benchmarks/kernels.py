@@ -103,6 +103,7 @@ def rows(row: Kernel) -> Iterator[Case]:
             given["out"] = normal(shape[0])
         if row.name == "cross_entropy_grad":
             given["g"] = normal(shape[0])
+        given |= {name: normal(shape[1]) for name in ("weight", "bias")}
         yield row.name, f"{shape[0]}x{shape[1]}", tuple(given[name] for name in row.arrays), scalars(row)
 
 
@@ -253,6 +254,28 @@ def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> None:
     out[np.arange(len(x)), labels] -= g
 
 
+def normalized(x: Array, eps: float) -> tuple[Array, Array]:
+    """In kept memory; and what the rows were divided by."""
+    n = x.shape[1]
+    z = np.subtract(x, np.add.reduce(x, 1, keepdims=True) / n, out=zeros(x.shape))
+    spread = np.sqrt(np.vecdot(z, z) / n + eps)[:, None]
+    return np.divide(z, spread, out=z), spread
+
+
+def layer_norm(out: Array, x: Array, weight: Array, bias: Array, eps: float) -> None:
+    np.multiply(normalized(x, eps)[0], weight, out=out)
+    np.add(out, bias, out=out)
+
+
+def layer_norm_grad(out: Array, g: Array, x: Array, weight: Array, eps: float) -> None:
+    (z, spread), n = normalized(x, eps), x.shape[1]
+    np.multiply(g, weight, out=out)
+    along = np.vecdot(out, z)[:, None] / n
+    np.subtract(out, np.add.reduce(out, 1, keepdims=True) / n, out=out)
+    np.subtract(out, np.multiply(z, along, out=z), out=out)
+    np.divide(out, spread, out=out)
+
+
 def dropout(out: Array, mask: Array, x: Array, keep: float, key: float, counter: float) -> None:
     words = random.bit_generator.random_raw((x.size + 3) // 4).view(np.uint16)[: x.size]
     kept = np.less(words, keep, out=zeros(x.shape, bool))
@@ -388,6 +411,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "log_softmax_grad": log_softmax_grad,
     "cross_entropy": cross_entropy,
     "cross_entropy_grad": cross_entropy_grad,
+    "layer_norm": layer_norm,
+    "layer_norm_grad": layer_norm_grad,
     "philox": reference.philox,
     "dropout": dropout,
     "dropout_grad": dropout_grad,

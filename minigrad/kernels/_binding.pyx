@@ -102,6 +102,7 @@ cdef class Row:
     cdef int index, family, outputs, arrays, scalars
     cdef bint uniform       # an elementwise kernel of float32 arrays alone, without scalars
     cdef unsigned matrices  # a bit for each array of a row kernel that is (rows, columns)
+    cdef unsigned along     # and for each that is (columns,)
     cdef bytes letters
 
     def __init__(self, kernel):
@@ -113,7 +114,8 @@ cdef class Row:
         self.scalars = len(kernel.scalars)
         self.letters = kernel.dtypes.encode()
         self.uniform = self.family == ELEMENTWISE and self.letters == b"f" * self.arrays and self.scalars == 0
-        self.matrices = sum(1 << i for i in MATRICES.get(kernel.name, range(self.arrays)))
+        self.along = sum(1 << i for i, name in enumerate(kernel.arrays) if name in ("weight", "bias"))
+        self.matrices = sum(1 << i for i in MATRICES.get(kernel.name, range(self.arrays))) & ~self.along
 
 
 cdef dict known = {name: Row(kernel) for name, kernel in KERNELS.items()}
@@ -460,10 +462,12 @@ cdef class Call:
         if wide is None or cnp.PyArray_DIM(wide, 1) == 0:
             raise self.mismatch()
         self.c.size[2], self.c.size[3] = cnp.PyArray_DIM(wide, 0), cnp.PyArray_DIM(wide, 1)
-        cdef unsigned matrices = self.row.matrices
+        cdef unsigned matrices = self.row.matrices, along = self.row.along
         for slot in range(self.row.arrays):
             a = self.arrays[slot]
-            if cnp.PyArray_NDIM(a) != (2 if matrices >> slot & 1 else 1) or cnp.PyArray_DIM(a, 0) != self.c.size[2]:
+            if cnp.PyArray_NDIM(a) != (2 if matrices >> slot & 1 else 1):
+                raise self.mismatch()
+            if cnp.PyArray_DIM(a, 0) != self.c.size[3 if along >> slot & 1 else 2]:
                 raise self.mismatch()
             if matrices >> slot & 1 and cnp.PyArray_DIM(a, 1) != self.c.size[3]:
                 raise self.mismatch()

@@ -267,6 +267,24 @@ def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> None:
     out[np.arange(len(labels)), labels] -= g
 
 
+def _normalized(x: Array, eps: Scalar) -> tuple[Array, Array]:
+    """Rows of mean 0 and variance 1, and what they were divided by."""
+    deviation = x - x.mean(axis=1, keepdims=True)
+    spread = np.sqrt((deviation * deviation).mean(axis=1, keepdims=True) + x.dtype.type(eps))
+    return deviation / spread, spread
+
+
+def layer_norm(out: Array, x: Array, weight: Array, bias: Array, eps: Scalar) -> None:
+    np.add(_normalized(x, eps)[0] * weight, bias, out=out)
+
+
+def layer_norm_grad(out: Array, g: Array, x: Array, weight: Array, eps: Scalar) -> None:
+    z, spread = _normalized(x, eps)
+    d = g * weight
+    d = d - d.mean(axis=1, keepdims=True) - z * (d * z).mean(axis=1, keepdims=True)
+    np.divide(d, spread, out=out)
+
+
 # Random bits -----------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ from .elementwise import (
     where,
 )
 from .linalg import linear, matmul
-from .neural import cross_entropy, dropout, log_softmax, mse_loss, softmax
+from .neural import cross_entropy, dropout, layer_norm, log_softmax, mse_loss, softmax
 from .reductions import argmax, argmin, logsumexp, max, mean, min, sum
 from .shape import assign_, broadcast_to, concat, expand_dims, getitem, permute_dims, reshape, squeeze, stack, swapaxes
 
@@ -71,6 +71,7 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "layer_norm",
     "less",
     "less_equal",
     "linear",

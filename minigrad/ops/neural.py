@@ -1,5 +1,7 @@
 """Softmax and its kin, losses, dropout."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from ..tensor import Tensor
 from .domain import Bits, Domain, Labels
 from .elementwise import exp, square, subtract
 from .reductions import mean, sum
-from .shape import contiguous
+from .shape import contiguous, reshape
 
 ROWS = Domain("nonempty", attributes={"axis": "axis"})
 
@@ -59,6 +61,92 @@ def log_softmax(x: Any, /, axis: int = -1) -> Array:
 def log_softmax_grad(dy: Any, y: Any, /, axis: int = -1) -> Array:
     """``dy - exp(y) sum(dy)`` along ``axis``."""
     return _along("log_softmax_grad", axis, dy, y)
+
+
+# Layer norm -----------------------------------------------------------------------------
+
+
+def _launch_norm(name: str, matrices: Sequence[Any], vectors: Sequence[Any], eps: float) -> Array:
+    """``layer_norm`` or its gradient: matrices (..., C) as rows, vectors (C,)."""
+    arrays = [as_array(a) for a in (*matrices, *vectors)]
+    dtype = launch.result_dtype("mean", *arrays)
+    arrays = [launch.as_dtype(a, dtype) for a in arrays]
+    shape = arrays[0].shape
+    rows = [reshape.forward(a, (math.prod(shape[:-1]), shape[-1])) for a in arrays[: len(matrices)]]
+    out = np.empty(rows[0].shape, dtype)
+    launch.launch(name, (out, *rows, *arrays[len(matrices) :]), (eps,))
+    return out.reshape(shape)
+
+
+def _plain(x: Any) -> tuple[Array, Array]:
+    """The weight and the bias that change nothing."""
+    return np.ones(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype)
+
+
+def _over_rows(x: Any) -> Any:
+    return sum(x, tuple(range(x.ndim - 1)))
+
+
+@operation(
+    x=lambda g, x, weight, eps: layer_norm_grad(g, x, weight, eps),
+    weight=lambda g, x, eps: _over_rows(g * layer_norm_last(x, *_plain(x), eps)),
+    bias=lambda g: _over_rows(g),
+    domain=Domain("(...,C),(C),(C)", attributes={"eps": (0.1, 1.0)}),
+)
+def layer_norm_last(x: Any, weight: Any, bias: Any, /, eps: float) -> Array:
+    """``z weight + bias`` with ``z = (x - mean) / sqrt(variance + eps)`` over the last axis of x; vectors (C,)."""
+    return _launch_norm("layer_norm", (x,), (weight, bias), eps)
+
+
+@operation(
+    dy=lambda g, x, weight, eps: weight * layer_norm_grad(g, x, _plain(x)[0], eps),
+    x=lambda g, dy, x, weight, eps: _layer_norm_curvature(g, dy * weight, x, eps),
+    weight=lambda g, dy, x, eps: _over_rows(dy * layer_norm_grad(g, x, _plain(x)[0], eps)),
+    outputs=("dx",),
+    domain=Domain("(n,C),(n,C),(C)", attributes={"eps": (0.1, 1.0)}),
+)
+def layer_norm_grad(dy: Any, x: Any, weight: Any, /, eps: float) -> Array:
+    """``(d - mean(d) - z mean(d z)) / sqrt(variance + eps)`` with ``d = dy weight``."""
+    return _launch_norm("layer_norm_grad", (dy, x), (weight,), eps)
+
+
+def _layer_norm_curvature(g: Any, d: Any, x: Any, eps: float) -> Any:
+    """The gradient in x of ``sum(g layer_norm_grad(d, x))``, through z and through ``r = 1 / sqrt(variance + eps)``."""
+    weight, bias = _plain(x)
+    z = layer_norm_last(x, weight, bias, eps)
+    r = (mean(square(x - mean(x, -1, True)), -1, True) + eps) ** -0.5
+    gz, dz = mean(g * z, -1, True), mean(d * z, -1, True)
+    through_r = mean(g * d, -1, True) - mean(g, -1, True) * mean(d, -1, True) - gz * dz
+    return layer_norm_grad(-r * (g * dz + d * gz), x, weight, eps) - through_r * square(r) * z
+
+
+def layer_norm(
+    x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """Standardise x over its last axes, then scale and shift (Ba, Kiros and Hinton 2016).
+
+    ``(x - mean) / sqrt(variance + eps) * weight + bias``, the variance without
+    Bessel's correction.  ``normalized_shape`` is the shape of the last axes, and
+    that of weight (all ones when None) and bias (zeros).
+    Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
+    """
+    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+    x = x if isinstance(x, Tensor) else Tensor(as_array(x))
+    if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
+        raise ValueError(f"layer_norm over {shape} needs x that ends in it, no axis empty, got {x.shape}")
+    if not eps >= 0:
+        raise ValueError(f"layer_norm needs eps of at least 0, got {eps!r}")
+    dtype = launch.same_float("layer_norm", *[a.data for a in (x, weight, bias) if isinstance(a, Tensor)])
+    vectors = []
+    for name, vector, fill in (("weight", weight, 1), ("bias", bias, 0)):
+        if vector is None:
+            vector = np.full(shape, fill, dtype if dtype.kind == "f" else np.float32)
+        found = np.shape(getattr(vector, "data", vector))
+        if found != shape:
+            raise ValueError(f"layer_norm over {shape} needs {name} {shape}, got {found}")
+        vectors.append(reshape(vector, (-1,)))
+    rows = reshape(x, (*x.shape[: x.ndim - len(shape)], math.prod(shape)))
+    return reshape(layer_norm_last(rows, *vectors, eps), x.shape)
 
 
 # Losses ---------------------------------------------------------------------------------

@@ -137,6 +137,8 @@ SCALARS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "clip": lambda: (-0.5, 0.75),
     "within": lambda: (-0.5, 0.75),
     "linear": lambda: (1.0,),
+    "layer_norm": lambda: (1e-2,),
+    "layer_norm_grad": lambda: (1e-2,),
     "philox": lambda: (10,),
     "dropout": lambda: (40000, np.array(2**63 + 12345, np.uint64), np.array(2**40 + 7, np.uint64)),
     "dropout_grad": lambda: (40000,),
@@ -192,7 +194,8 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
                 arguments |= {"g": x, "y": np.exp(y) if name == "softmax_grad" else y}
             elif name == "cross_entropy_grad":
                 arguments["g"] = y[:, 0].copy()
-            yield Sample(name, (blank(*out),), tuple(arguments[i] for i in row.inputs))
+            arguments |= dict(zip(("weight", "bias"), fill((columns,), (columns,)), strict=True))
+            yield Sample(name, (blank(*out),), tuple(arguments[i] for i in row.inputs), scalars)
     elif name == "philox":
         words = rng.integers(0, 2**32, (n, 6), np.uint32)
         yield Sample(name, (np.zeros((n, 4), np.uint32),), (words[:, :4].copy(), words[:, 4:].copy()), scalars)

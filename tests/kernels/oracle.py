@@ -160,6 +160,18 @@ def gelu_slope(x: Array) -> Array:
     return special.ndtr(x) + x * stats.norm.pdf(x)
 
 
+def layer_norm(out: Array, x: Array, weight: Array, bias: Array, eps: float) -> Array:
+    return (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + eps) * weight + bias
+
+
+def layer_norm_grad(out: Array, g: Array, x: Array, weight: Array, eps: float) -> Array:
+    """The derivative of (x - mean) / spread, the quotient rule written out."""
+    d, centred = g * weight, x - x.mean(1, keepdims=True)
+    spread = np.sqrt(x.var(1, keepdims=True) + eps)
+    of_spread = -(d * centred).sum(1, keepdims=True) / spread**2 * centred / (x.shape[1] * spread)
+    return (d - d.mean(1, keepdims=True)) / spread + of_spread
+
+
 def either_nan(a: Array, b: Array) -> NDArray[np.bool_]:
     return np.isnan(a) | np.isnan(b)
 
@@ -212,6 +224,8 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "log_softmax_grad": log_softmax_grad,
     "cross_entropy": cross_entropy,
     "cross_entropy_grad": cross_entropy_grad,
+    "layer_norm": layer_norm,
+    "layer_norm_grad": layer_norm_grad,
     "philox": philox,
     "dropout": dropout,
     "dropout_grad": dropout_grad,
@@ -259,7 +273,8 @@ def _row_scale(inputs: Sequence[Array], wanted: Array) -> Array:
     for a in (*inputs, wanted):
         if a.dtype.kind == "f":
             sizes = np.where(np.isfinite(a), np.abs(a), 0)
-            largest = np.maximum(largest, sizes if a.ndim == 1 else sizes.max(axis=1))
+            per_row = sizes.max(axis=1) if a.ndim == 2 else sizes if len(a) == len(largest) else sizes.max(initial=0)
+            largest = np.maximum(largest, per_row)
     return largest.reshape(-1, *[1] * (wanted.ndim - 1))
 
 

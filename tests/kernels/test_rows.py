@@ -11,7 +11,7 @@ from scipy import special
 from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch, rows
 
-from .harness import Sample, each_row, family, layouts, normal, seeds
+from .harness import SCALARS, Sample, each_row, family, layouts, normal, seeds
 
 ROWS = family("ROWS")
 
@@ -20,7 +20,7 @@ def sample(name: str, shape: tuple[int, int], scale: float, masked: float, dtype
     """Logits of size ``scale``, some of them -inf, and what goes with them."""
     x = normal(rng, shape, dtype) * dtype(scale)
     labels = rng.integers(0, shape[1], shape[0])
-    if not name.endswith("softmax_grad"):
+    if not name.endswith("softmax_grad") and not name.startswith("layer_norm"):
         x[rng.random(shape) < masked] = -np.inf
         x[np.arange(shape[0]), labels] = 0.5
     per_row = name in ("logsumexp", "cross_entropy")
@@ -29,11 +29,13 @@ def sample(name: str, shape: tuple[int, int], scale: float, masked: float, dtype
         "labels": labels,
         "g": normal(rng, shape[:1] if name == "cross_entropy_grad" else shape, dtype),
     }
+    arguments |= {"weight": normal(rng, shape[1:], dtype), "bias": normal(rng, shape[1:], dtype)}
     arguments["y"] = getattr(special, name.removesuffix("_grad"))(x, axis=1) if name.endswith("softmax_grad") else None
     return Sample(
         name,
         (np.empty(shape[:1] if per_row else shape, dtype),),
         tuple(arguments[i] for i in KERNELS[name].inputs),
+        SCALARS.get(name, tuple)(),
     )
 
 
@@ -59,8 +61,10 @@ def test_a_wide_row_of_equal_logits(target: str, name: str) -> None:
     x = np.full((2, 100_000), -1, np.float32)
     x[:, 0] = 0
     arguments = {"x": x, "labels": np.array([0, 99_999]), "g": np.float32([1, -2])}
+    if name.startswith("layer_norm"):
+        arguments |= {"g": -x, "weight": np.full(x.shape[1], 0.37, np.float32), "bias": x[0]}
     out = np.empty(2 if name in ("logsumexp", "cross_entropy") else x.shape, np.float32)
-    Sample(name, (out,), tuple(arguments[i] for i in KERNELS[name].inputs)).check()
+    Sample(name, (out,), tuple(arguments[i] for i in KERNELS[name].inputs), SCALARS.get(name, tuple)()).check()
 
 
 def test_wide_rows_of_the_gradients(target: str) -> None:
@@ -107,11 +111,11 @@ def test_masked_and_broken_rows(target: str, name: str, row: Any, wanted: Any, f
     assert np.isfinite(y[[0, 2]]).all()
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_grad", "log_softmax_grad"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmax_grad", "log_softmax_grad", "layer_norm"])
 def test_in_place(target: str, name: str) -> None:
     s = sample(name, (4, 21), 1.0, 0.0, np.float32, np.random.default_rng(0))
     wanted = s.run()[0]
-    launch(name, (s.inputs[0], *s.inputs))
+    launch(name, (s.inputs[0], *s.inputs), s.scalars)
     assert s.inputs[0].tobytes() == wanted
 
 

@@ -71,6 +71,16 @@ def col2im(columns: Any, size: Any, kernel: Any, stride: Any, padding: Any, dila
     return out
 
 
+def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
+
+
+def layer_norm_grad(dy: Any, x: Any, weight: Any, eps: float) -> Any:
+    d, spread, n = dy * weight, np.sqrt(x.var(-1, keepdims=True) + eps), x.shape[-1]
+    z = (x - x.mean(-1, keepdims=True)) / spread
+    return ((np.eye(n) - 1 / n - z[..., :, None] * z[..., None, :] / n) @ d[..., None])[..., 0] / spread
+
+
 def scale(p: float) -> float:
     keep = round((1 - p) * 65536)
     return 65536 / keep if keep else 0.0
@@ -114,6 +124,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "getitem": lambda x, index: x[index],
     "getitem_grad": getitem_grad,
     "greater_share": lambda a, b: np.heaviside(a - b, 0.5),
+    "layer_norm_last": layer_norm,
+    "layer_norm_grad": layer_norm_grad,
     "linear": lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
     "linear_weight_grad": lambda dy, x: dy.T @ x,
     "log_softmax": special.log_softmax,

@@ -128,3 +128,43 @@ def test_dropout_refuses(p: Any) -> None:
         mg.dropout(mg.ones(3), p)
     with pytest.raises(TypeError, match="dropout takes floats, got int64"):
         mg.dropout(mg.tensor([1]), 0.5)
+
+
+# Layer norm --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [5, (5,), (4, 5), (3, 4, 5)])
+def test_layer_norm_over_the_last_axes(shape: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 5)) * 7 + 100
+    axes = tuple(range(-len(np.atleast_1d(shape)), 0))
+    standard = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(mg.layer_norm(x, shape).numpy(), standard, rtol=1e-12)
+    weight, bias = np.random.default_rng(1).standard_normal((2, *np.atleast_1d(shape)))
+    y = mg.layer_norm(x, shape, weight, bias, eps=1e-5).numpy()
+    np.testing.assert_allclose(y, standard * weight + bias, rtol=1e-12, atol=1e-12)
+
+
+def test_layer_norm_trains_its_weight_and_bias() -> None:
+    x, weight, bias = (
+        np.random.default_rng(i).standard_normal(s) for i, s in enumerate([(2, 3, 2, 4), (2, 4), (2, 4)])
+    )
+    check_grads(lambda *a: mg.layer_norm(a[0], (2, 4), *a[1:], eps=0.1), x, weight, bias)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (((3, 4), 3), ValueError, r"x that ends in it"),
+        (((3, 0), 0), ValueError, r"no axis empty"),
+        (((3, 4), ()), ValueError, r"over \(\) needs x"),
+        (((), 1), ValueError, r"got \(\)"),
+        (((3, 4), 4, np.ones(3)), ValueError, r"needs weight \(4,\), got \(3,\)"),
+        (((3, 4), 4, None, np.ones((1, 4))), ValueError, r"needs bias \(4,\), got \(1, 4\)"),
+        (((3, 4), 4, None, None, -1.0), ValueError, r"eps of at least 0, got -1.0"),
+        (((3, 4), 4, None, None, np.nan), ValueError, r"eps of at least 0, got nan"),
+        (((3, 4), 4, mg.ones(4)), TypeError, "layer_norm does not mix float32 and float64"),
+    ],
+)
+def test_layer_norm_refuses(arguments: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        mg.layer_norm(np.ones(arguments[0]), *arguments[1:])
