@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minigrad import kernels
 from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch
 
@@ -24,7 +25,7 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
-    names = ("harness", "kernels", "overhead")
+    names = ("harness", "kernels", "overhead", "ulp")
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -182,6 +183,27 @@ def test_both_sides_compute_the_same(benchmarks: Any, name: str) -> None:
         theirs = (result, *theirs[1:])
     for mine, its in zip(ours[: len(row.outputs)], theirs, strict=False):
         np.testing.assert_allclose(mine, its, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, row in KERNELS.items() if row.tolerance.startswith("ULP")))
+def test_errors_are_measured_and_below_the_stated_bound(benchmarks: Any, name: str) -> None:
+    before = kernels.active()
+    try:
+        with np.errstate(all="ignore"):
+            found = benchmarks.ulp.measure(name, every=2**16 + 1)
+    finally:
+        kernels.use(before)
+    assert [*found] == [*kernels.targets()[1:]]
+    for worst in found.values():
+        assert worst.wrong == 0
+        assert 0.5 <= worst.ulp <= int(KERNELS[name].tolerance.removeprefix("ULP"))
+
+
+def test_wrong_results_are_found(benchmarks: Any) -> None:
+    worst, x = benchmarks.ulp.Worst(), np.arange(5, dtype=np.float32)
+    exact = np.array([1, 1, np.inf, np.nan, 1])
+    worst.take(x, np.array([1, 1 + 3 * 2**-23, 1, 1, np.nan], np.float32), exact, exact.astype(np.float32))
+    assert (worst.ulp, worst.at, worst.wrong) == (3, 1, 3)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins a process to a core")
