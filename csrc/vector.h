@@ -11,6 +11,7 @@
  *   vmin vmax                  the second operand where either is NaN
  *   vselect(m, a, b) vbits(m)  blend by a mask; its sign bits as an integer
  *   vround vint vfloat         to the nearest whole number (|x| < 2^22); between vf and vi
+ *   vplus vminus               on vi, modulo 2^32
  *   vsum                       over the lanes, in a fixed order
  *   vturn(x, n)                transpose the n x n squares that n vectors hold side by side
  *   vsum_each(x, n)            lane i becomes the sum of vector i
@@ -29,6 +30,7 @@
 
 typedef float vf __attribute__((vector_size(4 * LANES)));
 typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vui __attribute__((vector_size(4 * LANES)));
 typedef uint64_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vw __attribute__((vector_size(4 * LANES)));
 typedef uint8_t vb __attribute__((vector_size(LANES)));
@@ -44,6 +46,8 @@ INLINE vf vsplat(float x) { return x - (vf){0}; }
 INLINE vi vsplat_int(int32_t x) { return x - (vi){0}; }
 INLINE vi vint(vf a) { return __builtin_convertvector(a, vi); }
 INLINE vf vfloat(vi a) { return __builtin_convertvector(a, vf); }
+INLINE vi vplus(vi a, vi b) { return (vi)((vui)a + (vui)b); }
+INLINE vi vminus(vi a, vi b) { return (vi)((vui)a - (vui)b); }
 INLINE vf vround(vf a) { return (a + 0x1.8p23f) - 0x1.8p23f; }
 
 INLINE vi vload_bytes(const uint8_t *p) {
