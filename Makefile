@@ -17,8 +17,9 @@ lint: .venv/.tested  ## style, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/.tested  ## kernels and eager overhead beside NumPy, in one run
-	$(BIN)/python benchmarks/run.py
+bench: .venv/.tested  ## every kernel and the eager path beside NumPy, PyTorch and JAX; into runs/bench
+	$(BIN)/python benchmarks/run.py --save runs/bench
+	$(BIN)/python benchmarks/threads.py
 
 sanitize: .venv/.tested  ## our C under AddressSanitizer and UndefinedBehaviorSanitizer
 	.ci/sanitize

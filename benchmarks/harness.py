@@ -44,6 +44,9 @@ class Row:
     case: str
     seconds: Mapping[str, float]
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.case}"
+
     def ratio(self, ours: str, peer: str) -> float:
         """How many times as fast as ``peer``; NaN where one of them was not timed."""
         return self.seconds.get(peer, math.nan) / self.seconds.get(ours, math.nan)
@@ -94,14 +97,24 @@ def _collector_off() -> Iterator[None]:
 # Printing ----------------------------------------------------------------------
 
 
-def table(rows: Sequence[Row], ours: Sequence[str], peers: Sequence[str]) -> str:
-    """A Markdown table: the times of all sides, then each of ours against each peer; losers are marked."""
+def table(
+    rows: Sequence[Row],
+    ours: Sequence[str],
+    peers: Sequence[str],
+    more: Mapping[str, Callable[[Row], str]] | None = None,
+) -> str:
+    """A Markdown table: the times of all sides, then each of ours against each peer; losers are marked.
+
+    ``more`` gives further columns, the text of each for a row.
+    """
+    more = more or {}
     pairs = [(side, peer) for side in ours for peer in peers]
-    header = ["", "", *ours, *peers, *(f"{peer} / {side}" for side, peer in pairs)]
+    header = ["", "", *ours, *peers, *(f"{peer} / {side}" for side, peer in pairs), *more]
     lines = [
         [row.name, row.case]
         + [duration(row.seconds.get(side, math.nan)) for side in (*ours, *peers)]
         + [verdict(row.ratio(*pair)) for pair in pairs]
+        + [text(row) for text in more.values()]
         for row in rows
     ]
     return markdown(header, lines)
@@ -149,7 +162,7 @@ def verdict(ratio: float) -> str:
 
 def single_thread() -> None:
     """Start the program anew with one thread on every side, unless it was: BLAS asks only while it is loaded."""
-    wanted = dict.fromkeys(THREADS, "1")
+    wanted = dict.fromkeys(THREADS, "1") | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     if not wanted.items() <= os.environ.items():
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})

@@ -9,11 +9,12 @@ memory that it allocated before.
 
 import argparse
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
+import peers
 from harness import QUICK, Row, compare, single_thread, summary, surroundings, table
 from numpy.typing import NDArray
 
@@ -453,16 +454,16 @@ def measure(quick: bool = False) -> list[Row]:
             if quick and name in found:
                 continue
             ours, numpys = partial(launch, row.name, arrays, numbers), numpy_call(row, arrays, numbers)
+            sides = {"minigrad": ours, "NumPy": numpys, **peers.calls(row, arrays)}
             with np.errstate(all="ignore"):
-                seconds = compare({"minigrad": ours, "NumPy": numpys}, **(QUICK if quick else {}))
+                seconds = compare(sides, **(QUICK if quick else {}))
             found.setdefault(name, []).append(Row(name, case, seconds))
     return list(itertools.chain(*found.values()))
 
 
-def report(quick: bool = False) -> str:
-    """The tables, as Markdown."""
-    found = measure(quick)
-    tables = [table(found, ["minigrad"], ["NumPy"])] + ([] if quick else [summary(found, "minigrad", "NumPy")])
+def report(found: Sequence[Row]) -> str:
+    """The tables, as Markdown: a line for each kernel and size, and one for each kernel."""
+    tables = [table(found, ["minigrad"], ["NumPy", *peers.INSTALLED]), summary(found, "minigrad", "NumPy")]
     return "\n\n".join(["## Kernels", *tables]) + "\n"
 
 
@@ -472,8 +473,9 @@ def main() -> None:
     parser.add_argument("--target", choices=kernels.targets(), default=kernels.active())
     arguments = parser.parse_args()
     single_thread()
+    peers.single_thread()
     kernels.use(arguments.target)
-    print(surroundings(), report(arguments.quick), sep="\n\n")
+    print(surroundings(), report(measure(arguments.quick)), sep="\n\n")
 
 
 if __name__ == "__main__":

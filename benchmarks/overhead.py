@@ -78,26 +78,31 @@ def contests() -> Iterator[Contest]:
         yield "training step", f"{'-'.join(map(str, sizes))}, batch {BATCH}", 1, steps
 
 
-def binding(quick: bool) -> str:
-    """What a launch costs beyond its kernel: the way into C and all checks.  A recorded call checks no more."""
+def binding(name: str, options: dict[str, Any]) -> dict[str, float]:
+    """Seconds of a launch of add or matmul, of its kernel inside, of the way into C and all checks beyond it, of NumPy.
+
+    A recorded call checks no more, so it is the kernel but for a call into the binding that does nothing.
+    """
+    a, b, out, x, w, y = (normal(*shape) for shape in [SHAPE] * 3 + [(32, 16), (16, 16), (32, 16)])
+    arrays, function = {"add": ((out, a, b), np.add), "matmul": ((y, x, w), np.matmul)}[name]
+    recorded: list[Any] = []
+    with kernels.observe(recorded.append):
+        launch(name, arrays)
+    sides: dict[str, Side] = {
+        "nothing": door._binding.targets,
+        "recorded": recorded[0].run,
+        "launch": partial(launch, name, arrays),
+        "NumPy": partial(function, *arrays[1:], out=arrays[0]),
+    }
+    times = compare(sides, **options)
+    kernel = max(times["recorded"] - times["nothing"], 0.0)
+    return {"launch": times["launch"], "kernel": kernel, "beyond": times["launch"] - kernel, "NumPy": times["NumPy"]}
+
+
+def binding_table(quick: bool) -> str:
     if not kernels.targets()[1:]:
         return ""
-    a, b, out, x, w, y = (normal(*shape) for shape in [SHAPE] * 3 + [(32, 16), (16, 16), (32, 16)])
-    rows = []
-    for name, arrays, function in (("add", (out, a, b), np.add), ("matmul", (y, x, w), np.matmul)):
-        recorded: list[Any] = []
-        with kernels.observe(recorded.append):
-            launch(name, arrays)
-        sides: dict[str, Side] = {
-            "nothing": door._binding.targets,  # a function of the binding that has nothing to do
-            "kernel": recorded[0].run,
-            "launch": partial(launch, name, arrays),
-            "NumPy": partial(function, *arrays[1:], out=arrays[0]),
-        }
-        times = compare(sides, **(QUICK if quick else {}))
-        kernel = max(times["kernel"] - times["nothing"], 0.0)
-        shown = (times["launch"], kernel, times["launch"] - kernel, times["NumPy"])
-        rows.append([name, *(duration(seconds) for seconds in shown)])
+    rows = [[name, *map(duration, binding(name, QUICK if quick else {}).values())] for name in ("add", "matmul")]
     return "## A launch\n\n" + markdown(["", "launch", "kernel inside", "beyond it", "NumPy"], rows) + "\n\n"
 
 
@@ -188,7 +193,9 @@ def report(quick: bool = False) -> str:
     runs = [measure_elsewhere(engine, quick) for _ in range(1 if quick else 3) for engine in found]
     peers = ["NumPy", "torch"] if installed("torch") else ["NumPy"]
     rows = [merged(same) for same in zip(*runs, strict=True)]
-    return f"{binding(quick)}## Eager overhead\n\n{table(rows, [f'{engine} engine' for engine in found], peers)}\n"
+    return (
+        f"{binding_table(quick)}## Eager overhead\n\n{table(rows, [f'{engine} engine' for engine in found], peers)}\n"
+    )
 
 
 def merged(same: Sequence[Row]) -> Row:

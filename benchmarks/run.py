@@ -1,25 +1,38 @@
-"""Everything that is measured, as Markdown: kernels beside NumPy, the eager path beside NumPy and PyTorch.
+"""Everything that is measured: what the kernels promise, every kernel, the eager path; Markdown and a picture.
 
-    python benchmarks/run.py [--quick]
+    python benchmarks/run.py [--quick] [--save runs/bench]
 
 Being slow is no error: only a benchmark that cannot run ends with a status other than 0.
 """
 
 import argparse
+import importlib.util
+from pathlib import Path
 
+import claims
 import kernels
 import overhead
+import peers
+import picture
 from harness import single_thread, surroundings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="All benchmarks, as Markdown.")
+    parser = argparse.ArgumentParser(description="All benchmarks, as Markdown and a picture.")
     parser.add_argument("--quick", action="store_true", help="the smallest case of each kernel, few rounds")
+    parser.add_argument("--save", type=Path, help="a folder for the Markdown and, with Matplotlib, the picture")
     arguments = parser.parse_args()
     single_thread()
-    print(surroundings(), end="\n\n", flush=True)
-    for part in (kernels, overhead):
-        print(part.report(arguments.quick), flush=True)
+    peers.single_thread()
+    rows = kernels.measure(arguments.quick)
+    parts = [surroundings(), claims.report(arguments.quick), kernels.report(rows), overhead.report(arguments.quick)]
+    text = "\n\n".join(parts)
+    print(text)
+    if arguments.save:
+        arguments.save.mkdir(parents=True, exist_ok=True)
+        (arguments.save / "bench.md").write_text(text)
+        if importlib.util.find_spec("matplotlib"):
+            picture.draw(rows, arguments.save / "kernels.png", surroundings())
 
 
 if __name__ == "__main__":

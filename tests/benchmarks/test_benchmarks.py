@@ -25,7 +25,7 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
-    names = ("harness", "kernels", "overhead", "ulp")
+    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp")
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -160,6 +160,26 @@ def test_processes_are_merged_by_medians(harness: Any, benchmarks: Any) -> None:
     rows = [harness.Row("add", "2x2", {"peer": float(i), f"engine {i % 2}": 10.0 * i}) for i in range(5)]
     merged = benchmarks.overhead.merged(rows)
     assert merged.seconds == {"peer": 2.0, "engine 0": 20.0, "engine 1": 20.0}
+
+
+def test_claims_say_what_is_not_met(benchmarks: Any) -> None:
+    claims = benchmarks.claims.Claims()
+    claims.at_least("slow", 0.95, [(1.2, "small"), (0.9, "large")])
+    claims.mean_at_least("quick", 1.9, [(2.0, "small"), (8.0, "large")])
+    claims.at_most("ns", 100, 101)
+    claims.at_least("without a peer", 1, [])
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in str(claims).splitlines()[2:]]
+    assert lines == [
+        ["slow", "0.95", "0.90 at large", "**no**"],
+        ["quick", "1.9", "4.00", "yes"],
+        ["ns", "at most 100", "101", "**no**"],
+    ]
+
+
+def test_the_picture_is_drawn(benchmarks: Any, harness: Any, tmp_path: Path) -> None:
+    rows = [harness.Row(name, "2x2", {"minigrad": 2.0, "NumPy": 1.0 + i}) for i, name in enumerate("abc")]
+    benchmarks.picture.draw(rows, tmp_path / "kernels.png", "a title")
+    assert (tmp_path / "kernels.png").read_bytes().startswith(b"\x89PNG")
 
 
 # The benchmarks
