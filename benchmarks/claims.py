@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import peers
 from harness import QUICK, Row, compare, markdown, single_thread, surroundings, table
-from kernels import normal, numpy_call
+from kernels import normal, numpy_call, random
 from overhead import binding
 from peers import torch
 
@@ -141,13 +141,20 @@ def updates(quick: bool) -> Iterator[tuple[str, str, dict[str, Side]]]:
         yield "Adam", f"{n:.0e}", sides
 
 
+def dropout_as_usual(x: Any, out: Any, numbers: Any) -> None:
+    """As one writes it with NumPy; ``kernels.py`` has a way with 16 random bits an element, twice as fast."""
+    np.copyto(out, random.random(out=numbers, dtype=np.float32) < 0.5)
+    np.multiply(out, x, out=out)
+    np.multiply(out, 2, out=out)
+
+
 def dropouts(quick: bool) -> Iterator[tuple[str, str, dict[str, Side]]]:
     n = 10**3 if quick else 10**6
     x, out, mask = normal(n), np.empty(n, np.float32), np.empty((n + 7) // 8, np.uint8)
     scaled, scalars = (normal(n) > 0) * np.float32(2), (32768, np.array(7, np.uint64), np.array(0, np.uint64))
     sides: dict[str, Side] = {
         "minigrad": partial(launch, "dropout", (out, mask, x), scalars),
-        "NumPy": numpy_call(KERNELS["dropout"], (out.copy(), mask, x), (32768, 7, 0)),
+        "NumPy": partial(dropout_as_usual, x, out.copy(), np.empty(n, np.float32)),
     }
     back: dict[str, Side] = {
         "minigrad": partial(launch, "dropout_grad", (out, x, mask), (32768,)),
