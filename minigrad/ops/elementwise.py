@@ -194,10 +194,8 @@ def erf(x: Any, /) -> Array:
 
 
 @operation(x=lambda g, x: gelu_grad(g, x), domain=ANY)
-def gelu(x: Any, /, approximate: str = "none") -> Array:
+def gelu(x: Any, /) -> Array:
     """``x Phi(x)``, Phi the standard normal distribution function (Hendrycks and Gimpel 2016), exact."""
-    if approximate != "none":
-        raise NotImplementedError(f'gelu is exact, approximate="none"; got approximate={approximate!r}')
     return unary("gelu", as_array(x))
 
 
