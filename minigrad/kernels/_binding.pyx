@@ -119,6 +119,7 @@ cdef class Row:
 
 
 cdef dict known = {name: Row(kernel) for name, kernel in KERNELS.items()}
+cdef Row matmul_row = known["matmul"], linear_row = known["linear"]
 
 
 def rows_of_the_table():
@@ -663,10 +664,55 @@ cdef inline bint run_of_floats(x) noexcept:
     return plain(x) and cnp.PyArray_IS_C_CONTIGUOUS(<Array>x)
 
 
+cdef mg_call product  # of ``ran_product``
+product.size[:] = [1, 1, 0, 0]
+product.itemsize[:] = [4, 4, 4, 4]
+
+
+cdef inline bint points(int slot, Array a, int64_t rows, int64_t columns) noexcept:
+    """Note a matrix of the product; False if it has another shape, or strides that C does not take."""
+    cdef int64_t down, along
+    if cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_DIM(a, 0) != rows or cnp.PyArray_DIM(a, 1) != columns:
+        return False
+    down, along = cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
+    product.array[slot] = cnp.PyArray_DATA(a)
+    product.stride[slot][2] = down // 4 if rows != 1 else 1
+    product.stride[slot][3] = along // 4 if columns != 1 else 1
+    return down % 4 == 0 and along % 4 == 0
+
+
+cdef bint ran_product(Row row, Array out, Array a, Array b, Array bias=None, bint relu=False) except -1:
+    """Run the product of two plain matrices, or a layer with its bias, too small for threads; the rest is left to the
+    whole of the checks."""
+    cdef int64_t m, n, k
+    if use_reference or not cnp.PyArray_ISWRITEABLE(out) or cnp.PyArray_NDIM(out) != 2 or cnp.PyArray_NDIM(a) != 2:
+        return False
+    m, n, k = cnp.PyArray_DIM(out, 0), cnp.PyArray_DIM(out, 1), cnp.PyArray_DIM(a, 1)
+    product.work = m * n * k
+    if product.work == 0 or not (points(0, out, m, n) and points(1, a, m, k)) or product.stride[0][3] != 1:
+        return False
+    if bias is None:
+        product.arrays = 3
+        if not points(2, b, k, n):
+            return False
+    else:
+        product.arrays, product.array[3], product.scalar[0].number = 4, cnp.PyArray_DATA(bias), relu
+        if not points(2, b, n, k) or not cnp.PyArray_IS_C_CONTIGUOUS(bias) or cnp.PyArray_NDIM(bias) != 1:
+            return False
+        if cnp.PyArray_DIM(bias, 0) != n:
+            return False
+    product.kernel, product.size[2], product.size[3], product.scalar[MATMUL_K].number = row.index, m, n, k
+    return mg_parts(&product) == 1 and mg_run(&product) == MG_OK
+
+
 def launch(name, tuple arrays not None, tuple scalars not None=()):
     cdef Row row = row_of(name)
     if unseen():
-        if len(arrays) > 1 and len(scalars) == 0 and isinstance(arrays[0], cnp.ndarray):
+        if row is matmul_row and len(arrays) == 3 and len(scalars) == 0:
+            if plain(arrays[0]) and plain(arrays[1]) and plain(arrays[2]):
+                if ran_product(row, <Array>arrays[0], <Array>arrays[1], <Array>arrays[2]):
+                    return
+        elif len(arrays) > 1 and len(scalars) == 0 and isinstance(arrays[0], cnp.ndarray):
             if ran_alike(row, <Array>arrays[0], arrays, 1):
                 return
         if ran(row, arrays, scalars):
@@ -764,7 +810,7 @@ def matmul(a, b):
     if unseen() and plain(a) and plain(b) and cnp.PyArray_NDIM(<Array>a) == cnp.PyArray_NDIM(<Array>b) == 2:
         if cnp.PyArray_DIM(<Array>a, 1) == cnp.PyArray_DIM(<Array>b, 0):
             out = empty(2, cnp.PyArray_DIM(<Array>a, 0), cnp.PyArray_DIM(<Array>b, 1))
-            if ran(row_of("matmul"), (out, a, b), ()):
+            if ran_product(matmul_row, out, <Array>a, <Array>b) or ran(matmul_row, (out, a, b), ()):
                 return out
     return helpers["matmul"](a, b)
 
@@ -774,9 +820,11 @@ def linear(x, weight, bias=None, bint relu=False):
     if unseen() and plain(x) and plain(weight) and plain(bias):
         if cnp.PyArray_NDIM(<Array>x) == cnp.PyArray_NDIM(<Array>weight) == 2 and cnp.PyArray_NDIM(<Array>bias) == 1:
             out = empty(2, cnp.PyArray_DIM(<Array>x, 0), cnp.PyArray_DIM(<Array>weight, 0))
+            if ran_product(linear_row, out, <Array>x, <Array>weight, <Array>bias, relu):
+                return out
             if (cnp.PyArray_DIM(<Array>x, 1) == cnp.PyArray_DIM(<Array>weight, 1)
                     and cnp.PyArray_DIM(<Array>bias, 0) == cnp.PyArray_DIM(<Array>weight, 0)
-                    and ran(row_of("linear"), (out, x, weight, bias), (1.0,) if relu else (0.0,))):
+                    and ran(linear_row, (out, x, weight, bias), (1.0,) if relu else (0.0,))):
                 return out
     return helpers["linear"](x, weight, bias, relu)
 
