@@ -126,6 +126,28 @@ def rows_of_the_table():
     return known
 
 
+cdef inline bint overlap(Array a, Array b) noexcept:
+    """Whether the stretches of memory in which two arrays lie have a byte in common."""
+    cdef char *first[2]
+    cdef char *last[2]
+    cdef Array of
+    cdef int side, axis
+    cdef int64_t step
+    for side in range(2):
+        of = b if side else a
+        first[side] = last[side] = <char *>cnp.PyArray_DATA(of)
+        for axis in range(cnp.PyArray_NDIM(of)):
+            if cnp.PyArray_DIM(of, axis) == 0:
+                return False
+            step = (cnp.PyArray_DIM(of, axis) - 1) * cnp.PyArray_STRIDE(of, axis)
+            if step < 0:
+                first[side] += step
+            else:
+                last[side] += step
+        last[side] += cnp.PyArray_ITEMSIZE(of)
+    return first[0] < last[1] and first[1] < last[0]
+
+
 cdef inline bint fits(Array a, char letter) noexcept:
     cdef int number = cnp.PyArray_TYPE(a)
     if letter == b"f":
@@ -176,6 +198,8 @@ cdef class Call:
             self.ready = self.fill_flat()
         else:
             self.ready = self.fill_update()
+        if family != ELEMENTWISE and family != UPDATE and self.ready:
+            self.ready = self.apart()
         if not self.ready and row.name == "copy":  # the copy that would make it ready
             self.native = False
         self.ready |= not self.native  # NumPy takes any layout; the shapes are checked all the same
@@ -374,6 +398,20 @@ cdef class Call:
                         last[side] += step
                     same &= self.c.stride[at][axis] == self.c.stride[0][axis]
         return not same and first[0] < last[1] + self.c.itemsize[slot] and first[1] < last[0] + self.c.itemsize[0]
+
+    cdef bint apart(self) noexcept:
+        """Whether no input lies in an output's memory; of rows and flat arrays it may be the output itself."""
+        cdef Array out, a
+        cdef int i, j
+        cdef bint in_place = self.row.family == ROWS or self.row.family == FLAT
+        for i in range(self.row.outputs):
+            out = self.arrays[i]
+            for j in range(self.row.outputs, self.row.arrays):
+                a = self.arrays[j]
+                if overlap(out, a) and not (in_place and cnp.PyArray_DATA(a) == cnp.PyArray_DATA(out)
+                                            and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(out) and same_layout(a, out)):
+                    return False
+        return True
 
     cdef bint inner_runs(self):
         """Whether the innermost axis of an elementwise call is contiguous or, for an input, broadcast."""
@@ -689,6 +727,8 @@ cdef bint ran_product(Row row, Array out, Array a, Array b, Array bias=None, bin
         return False
     m, n, k = cnp.PyArray_DIM(out, 0), cnp.PyArray_DIM(out, 1), cnp.PyArray_DIM(a, 1)
     product.work = m * n * k
+    if overlap(out, a) or overlap(out, b) or (bias is not None and overlap(out, bias)):
+        return False
     if product.work == 0 or not (points(0, out, m, n) and points(1, a, m, k)) or product.stride[0][3] != 1:
         return False
     if bias is None:

@@ -21,6 +21,8 @@ Scalar = float | Array
 
 
 def copy(out: Array, x: Array) -> None:
+    if np.may_share_memory(out, x):  # copyto itself (NumPy 2.4) mixes up overlapping arrays of unlike strides
+        x = x.copy()
     np.copyto(out, x, casting="unsafe")
 
 
@@ -200,10 +202,8 @@ def matmul(out: Array, a: Array, b: Array) -> None:
 
 
 def linear(out: Array, x: Array, weight: Array, bias: Array, relu: Scalar) -> None:
-    np.matmul(x, weight.T, out=out)
-    out += bias
-    if relu:
-        np.maximum(out, 0, out=out)
+    y = x @ weight.T + bias
+    out[...] = np.maximum(y, 0) if relu else y
 
 
 def matmul_relu_grad(out: Array, a: Array, b: Array, y: Array) -> None:
@@ -262,14 +262,17 @@ def cross_entropy(out: Array, x: Array, labels: Array) -> None:
 
 def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> None:
     _check_labels(x, labels)
-    softmax(out, x)
-    out *= g[:, None]
-    out[np.arange(len(labels)), labels] -= g
+    dx = np.empty_like(x)
+    softmax(dx, x)
+    dx *= g[:, None]
+    dx[np.arange(len(labels)), labels] -= g
+    out[...] = dx
 
 
 def _normalized(x: Array, eps: Scalar) -> tuple[Array, Array]:
     """Rows of mean 0 and variance 1, and what they were divided by."""
     deviation = x - x.mean(axis=1, keepdims=True)
+    deviation -= deviation.mean(axis=1, keepdims=True)  # what the mean's rounding left out
     spread = np.sqrt((deviation * deviation).mean(axis=1, keepdims=True) + x.dtype.type(eps))
     return deviation / spread, spread
 

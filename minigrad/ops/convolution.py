@@ -134,15 +134,16 @@ def conv2d(
     times the memory of x, so that the matrix kernel does the work.
     Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
     """
-    x, weight = (a if isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight))
+    x, weight, bias = (a if a is None or isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight, bias))
     if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[2:]:
         raise ValueError(f"conv2d needs x (N, C, H, W) and weight (O, C, kh, kw), got {x.shape} and {weight.shape}")
     (n, c, *size), (o, per_group, *kernel) = x.shape, weight.shape
-    if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1 or o % groups or c != groups * per_group:
+    whole = isinstance(groups, int | np.integer) and not isinstance(groups, bool) and groups >= 1
+    if not whole or o % groups or c != groups * per_group:
         raise ValueError(f"conv2d cannot split x {x.shape} and weight {weight.shape} into {groups!r} groups")
-    if bias is not None and np.shape(getattr(bias, "data", bias)) != (o,):
-        raise ValueError(f"conv2d needs a bias of shape {(o,)}, got {np.shape(getattr(bias, 'data', bias))}")
-    same_float("conv2d", *[a.data for a in (x, weight, bias) if isinstance(a, Tensor)])
+    if bias is not None and bias.shape != (o,):
+        raise ValueError(f"conv2d needs a bias of shape {(o,)}, got {bias.shape}")
+    same_float("conv2d", *[a.data for a in (x, weight, bias) if a is not None])
     stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
     pads = _padding(padding, (kernel[0], kernel[1]), stride, dilation)
     height, width = count_windows((size[0], size[1]), (kernel[0], kernel[1]), stride, pads, dilation)

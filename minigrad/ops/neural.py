@@ -131,20 +131,19 @@ def layer_norm(
     Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
     """
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
-    x = x if isinstance(x, Tensor) else Tensor(as_array(x))
+    x, weight, bias = (a if a is None or isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight, bias))
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
         raise ValueError(f"layer_norm over {shape} needs x that ends in it, no axis empty, got {x.shape}")
+    eps = float(eps)
     if not eps >= 0:
         raise ValueError(f"layer_norm needs eps of at least 0, got {eps!r}")
-    dtype = launch.same_float("layer_norm", *[a.data for a in (x, weight, bias) if isinstance(a, Tensor)])
+    dtype = launch.same_float("layer_norm", *[a.data for a in (x, weight, bias) if a is not None])
     vectors = []
     for name, vector, fill in (("weight", weight, 1), ("bias", bias, 0)):
-        if vector is None:
-            vector = np.full(shape, fill, dtype if dtype.kind == "f" else np.float32)
-        found = np.shape(getattr(vector, "data", vector))
-        if found != shape:
-            raise ValueError(f"layer_norm over {shape} needs {name} {shape}, got {found}")
-        vectors.append(reshape(vector, (-1,)))
+        if vector is not None and vector.shape != shape:
+            raise ValueError(f"layer_norm over {shape} needs {name} {shape}, got {vector.shape}")
+        plain = np.full(shape, fill, dtype if dtype.kind == "f" else np.float32)
+        vectors.append(reshape(plain if vector is None else vector, (-1,)))
     rows = reshape(x, (*x.shape[: x.ndim - len(shape)], math.prod(shape)))
     return reshape(layer_norm_last(rows, *vectors, eps), x.shape)
 

@@ -1,5 +1,7 @@
 """Softmax and its kin over rows: any width, any layout, numbers that overflow, masked and broken rows."""
 
+import threading
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch, rows
 
 from .harness import SCALARS, Sample, each_row, family, layouts, normal, seeds
+from .oracle import expected
 
 ROWS = family("ROWS")
 
@@ -127,3 +130,41 @@ def test_the_last_axis_of_any_shape(target: str, name: str, shape: tuple[int, ..
         np.testing.assert_allclose(rows(name, x), getattr(special, name)(x, axis=-1), rtol=1e-5, atol=1e-6)
     assert rows(name, x).shape == (shape[:-1] if name == "logsumexp" else shape)
     assert (rows(name, x) == -inf).all() or x.size
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "layer_norm_grad"])
+@pytest.mark.parametrize("columns", [2, 3, 5, 64, 2000])
+def test_layer_norm_far_from_zero(c_target: str, name: str, columns: int) -> None:
+    """The float of a mean leaves out more of it than such rows vary by."""
+    rng = np.random.default_rng(0)
+    x = (1000 + 0.001 * rng.standard_normal((200, columns))).astype(np.float32)
+    g, (weight, bias) = normal(rng, x.shape), np.float32([[1], [0]]) * np.ones(columns, np.float32)
+    arguments = {"x": x, "g": g, "weight": weight, "bias": bias}
+    out = np.empty_like(x)
+    inputs = tuple(arguments[i] for i in KERNELS[name].inputs)
+    launch(name, (out, *inputs), (1e-5,))
+    (wanted,) = expected(name, [out], inputs, (1e-5,))
+    np.testing.assert_allclose(out, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+
+
+def test_labels_that_change_meanwhile_do_no_harm(c_target: str) -> None:
+    """They were checked, and then another thread writes them; what is read later stays within the row."""
+    x, labels, g = np.zeros((20_000, 10), np.float32), np.zeros(20_000, np.int64), np.ones(20_000, np.float32)
+    out, losses, stop = np.empty_like(x), np.empty(20_000, np.float32), threading.Event()
+
+    def meddle() -> None:
+        while not stop.is_set():
+            labels[:] = 2**40
+            labels[:] = 0
+
+    meddler = threading.Thread(target=meddle)
+    meddler.start()
+    try:
+        for _ in range(50):
+            with suppress(IndexError):
+                launch("cross_entropy_grad", (out, g, x, labels))
+            with suppress(IndexError):
+                launch("cross_entropy", (losses, x, labels))
+    finally:
+        stop.set()
+        meddler.join()

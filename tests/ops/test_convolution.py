@@ -112,6 +112,7 @@ X, W = np.zeros((2, 4, 5, 5), np.float32), np.zeros((6, 4, 3, 3), np.float32)
         ((X, W), {"groups": True}, ValueError, "into True groups"),
         ((X, W, np.zeros(5, np.float32)), {}, ValueError, r"bias of shape \(6,\)"),
         ((X, W.astype(np.float64)), {}, TypeError, "conv2d does not mix float32 and float64"),
+        ((X, W, np.zeros(6)), {}, TypeError, "conv2d does not mix float32 and float64"),
         ((X, W), {"stride": 0}, ValueError, "as stride, got 0"),
         ((X, W), {"stride": (1, 2, 3)}, ValueError, "as stride"),
         ((X, W), {"stride": 1.5}, ValueError, "as stride"),

@@ -162,6 +162,8 @@ def test_layer_norm_trains_its_weight_and_bias() -> None:
         (((3, 4), 4, None, np.ones((1, 4))), ValueError, r"needs bias \(4,\), got \(1, 4\)"),
         (((3, 4), 4, None, None, -1.0), ValueError, r"eps of at least 0, got -1.0"),
         (((3, 4), 4, None, None, np.nan), ValueError, r"eps of at least 0, got nan"),
+        (((3, 4), 4, np.ones(4, np.float32)), TypeError, "layer_norm does not mix float32 and float64"),
+        (((3, 4), 4, None, None, "small"), ValueError, "could not convert"),
         (((3, 4), 4, mg.ones(4)), TypeError, "layer_norm does not mix float32 and float64"),
     ],
 )
