@@ -720,15 +720,13 @@ cdef inline bint points(int slot, Array a, int64_t rows, int64_t columns) noexce
 
 
 cdef bint ran_product(Row row, Array out, Array a, Array b, Array bias=None, bint relu=False) except -1:
-    """Run the product of two plain matrices, or a layer with its bias, too small for threads; the rest is left to the
-    whole of the checks."""
+    """Run the product of two plain matrices, or a layer with its bias, too small for threads, into memory of its own;
+    the rest is left to the whole of the checks."""
     cdef int64_t m, n, k
     if use_reference or not cnp.PyArray_ISWRITEABLE(out) or cnp.PyArray_NDIM(out) != 2 or cnp.PyArray_NDIM(a) != 2:
         return False
     m, n, k = cnp.PyArray_DIM(out, 0), cnp.PyArray_DIM(out, 1), cnp.PyArray_DIM(a, 1)
     product.work = m * n * k
-    if overlap(out, a) or overlap(out, b) or (bias is not None and overlap(out, bias)):
-        return False
     if product.work == 0 or not (points(0, out, m, n) and points(1, a, m, k)) or product.stride[0][3] != 1:
         return False
     if bias is None:
@@ -750,7 +748,8 @@ def launch(name, tuple arrays not None, tuple scalars not None=()):
     if unseen():
         if row is matmul_row and len(arrays) == 3 and len(scalars) == 0:
             if plain(arrays[0]) and plain(arrays[1]) and plain(arrays[2]):
-                if ran_product(row, <Array>arrays[0], <Array>arrays[1], <Array>arrays[2]):
+                if (not overlap(<Array>arrays[0], <Array>arrays[1]) and not overlap(<Array>arrays[0], <Array>arrays[2])
+                        and ran_product(row, <Array>arrays[0], <Array>arrays[1], <Array>arrays[2])):
                     return
         elif len(arrays) > 1 and len(scalars) == 0 and isinstance(arrays[0], cnp.ndarray):
             if ran_alike(row, <Array>arrays[0], arrays, 1):
