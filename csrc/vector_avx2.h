@@ -37,5 +37,5 @@ INLINE vbits4 vbits_upto(vi a, vi b, uint16_t top) {
 }
 
 #define FEW_TERMS 4
-enum { TILE_ROWS = 6, TILE_VECTORS = 2, BLOCK_M = 96, BLOCK_K = 512, BLOCK_N = 512, DIRECT_M = 96,
+enum { TILE_ROWS = 6, TILE_VECTORS = 2, BLOCK_M = 96, BLOCK_K = 384, BLOCK_N = 512, DIRECT_M = 96,
        DOT_ROWS = 4, DOTS_M = 8, SHALLOW = 32768 };
