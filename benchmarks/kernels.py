@@ -119,6 +119,13 @@ def flat(row: Kernel) -> Iterator[Case]:
         yield row.name, f"{n}", tuple(given[name] for name in row.arrays), scalars(row)
 
 
+def cells(row: Kernel) -> Iterator[Case]:
+    given = {name: np.array(1) for name in row.arrays}
+    if row.name == "look_up":
+        given |= {"out": np.array(0.0), "table": random.standard_normal(1000)}
+    yield row.name, "one", tuple(given[name] for name in row.arrays), ()
+
+
 def update(row: Kernel) -> Iterator[Case]:
     for n in (10**3, 10**5, 10**6):
         state = [np.zeros(n, np.float32) for _ in row.outputs[1:]]
@@ -135,6 +142,7 @@ FAMILIES = {
     "MATMUL": product,
     "ROWS": rows,
     "FLAT": flat,
+    "CELLS": cells,
     "UPDATE": update,
 }
 
@@ -417,6 +425,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "philox": reference.philox,
     "dropout": dropout,
     "dropout_grad": dropout_grad,
+    "advance": reference.advance,
+    "look_up": reference.look_up,
     "sgd": sgd,
     "sgd_momentum": sgd_momentum,
     "adagrad": adagrad,

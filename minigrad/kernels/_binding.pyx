@@ -65,10 +65,10 @@ cdef int MATMUL_K = 7
 cdef bint use_reference = False
 
 cdef enum:
-    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, UPDATE
+    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, UPDATE
 
 cdef dict FAMILIES = {"ELEMENTWISE": ELEMENTWISE, "REDUCE": REDUCE, "MATMUL": MATMUL,
-                      "ROWS": ROWS, "FLAT": FLAT, "UPDATE": UPDATE}
+                      "ROWS": ROWS, "FLAT": FLAT, "CELLS": CELLS, "UPDATE": UPDATE}
 # Which arrays of a row kernel are (rows, columns); the others are (rows,).
 cdef dict MATRICES = {"logsumexp": (1,), "cross_entropy": (1,), "cross_entropy_grad": (0, 2)}
 
@@ -152,6 +152,8 @@ cdef inline bint fits(Array a, char letter) noexcept:
     cdef int number = cnp.PyArray_TYPE(a)
     if letter == b"f":
         return number == cnp.NPY_FLOAT32
+    if letter == b"d":
+        return number == cnp.NPY_FLOAT64
     if letter == b"b":
         return number == cnp.NPY_BOOL or number == cnp.NPY_UINT8
     if letter == b"i":
@@ -196,6 +198,8 @@ cdef class Call:
             self.ready = self.fill_rows()
         elif family == FLAT:
             self.ready = self.fill_flat()
+        elif family == CELLS:
+            self.ready = self.fill_cells()
         else:
             self.ready = self.fill_update()
         if family != ELEMENTWISE and family != UPDATE and self.ready:
@@ -403,7 +407,7 @@ cdef class Call:
         """Whether no input lies in an output's memory; of rows and flat arrays it may be the output itself."""
         cdef Array out, a
         cdef int i, j
-        cdef bint in_place = self.row.family == ROWS or self.row.family == FLAT
+        cdef bint in_place = self.row.family == ROWS or self.row.family == FLAT or self.row.family == CELLS
         for i in range(self.row.outputs):
             out = self.arrays[i]
             for j in range(self.row.outputs, self.row.arrays):
@@ -544,6 +548,22 @@ cdef class Call:
                                     f"below 2**53, got {self.scalars[slot]!r}")
         self.c.size[3] = n
         self.c.work = n
+        return ready
+
+    cdef bint fill_cells(self) except -1:
+        cdef Array a
+        cdef int slot
+        cdef bint ready = True
+        for slot in range(self.row.arrays):
+            a = self.arrays[slot]
+            if self.names()[slot] == "table":
+                self.c.size[3] = cnp.PyArray_SIZE(a)
+                if self.c.size[3] == 0:
+                    raise self.mismatch()
+            elif cnp.PyArray_SIZE(a) != 1:
+                raise self.mismatch()
+            ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
+        self.c.work = 1
         return ready
 
     cdef bint whole(self, int i) except -1:

@@ -334,6 +334,18 @@ def dropout_grad(out: Array, g: Array, mask: Array, keep: Scalar) -> None:
     np.copyto(out, np.where(kept, g * _dropout_scale(keep, g.dtype), 0))
 
 
+# Cells --------------------------------------------------------------------------------------------
+
+
+def advance(out: Array, x: Array, by: Array) -> None:
+    np.add(x, by, out=out)
+
+
+def look_up(out: Array, table: Array, step: Array, first: Array) -> None:
+    """``table[step - first]``, or the end of the table that is nearer."""
+    out[...] = table[np.clip(int(step) - int(first), 0, len(table) - 1)]
+
+
 # Updates: from the states and the gradient d a formula gives the next states and the step ------------
 
 

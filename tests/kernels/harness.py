@@ -204,6 +204,12 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
     elif name == "dropout_grad":
         mask = rng.integers(0, 256, (n + 7) // 8, np.uint8)
         yield Sample(name, (blank(n),), (*fill((n,)), mask), scalars)
+    elif name == "advance":
+        yield Sample(name, (np.zeros((), np.int64),), (np.array(2**53 + 1), np.array(n)), scalars)
+    elif name == "look_up":
+        for at in (0, n - 1, n + 2, -3):
+            cells = np.array(at + 7), np.array(7)
+            yield Sample(name, (np.zeros(()),), (rng.standard_normal(n), *cells), scalars)
     else:
         outputs = fill(*[(n,)] * len(row.outputs))
         yield Sample(name, tuple(settled(row.outputs, outputs)), fill((n,)), scalars)

@@ -229,6 +229,8 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "philox": philox,
     "dropout": dropout,
     "dropout_grad": dropout_grad,
+    "advance": lambda out, x, by: np.array(int(x) + int(by)),
+    "look_up": lambda out, table, step, first: np.take(table, int(step) - int(first), mode="clip"),
     "sgd": update("sgd", lambda f, d, lr: (f(lr) * d,)),
     "sgd_momentum": update("sgd_momentum", sgd_momentum),
     "adagrad": update("adagrad", adagrad),
