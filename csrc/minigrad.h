@@ -95,6 +95,30 @@ int mg_has(int kernel);
 int mg_parts(const mg_call *call); /* how many threads may share it */
 int mg_run(mg_call *call);
 
+/* replay.c: a recorded list of calls. */
+typedef struct { /* an input of the list, and the data that it takes its rows from */
+    const void *data;
+    void *batch;
+    int64_t row; /* bytes of a row; of a scaled one as many floats */
+    int scaled;
+    float scale;
+} mg_feed;
+typedef struct { /* a result to be noted after each replay, one behind the other */
+    const void *from;
+    void *to;
+    int64_t bytes;
+} mg_log;
+typedef struct {
+    mg_call *calls;
+    int64_t count, rows; /* rows of a batch */
+    const mg_feed *feed;
+    const mg_log *log;
+    int feeds, logs;
+} mg_run_plan;
+int mg_replay(mg_call *calls, int64_t count, int64_t *at);
+void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows);
+int mg_replay_steps(const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at);
+
 /* threads.c: fixed pieces of independent outputs; `part`, below call->parts, tells threads apart. */
 typedef void (*mg_body)(const void *context, int64_t begin, int64_t end, int part);
 int mg_num_threads(void);

@@ -5,7 +5,8 @@ from . import _engine as _engine  # chooses the compiled or the Python engine, b
 # isort: split
 from . import data, kernels, nn, ops, optim, preprocessing, random, schedules, training
 from .autograd import backward, debug, enable_grad, grad, is_grad_enabled, no_grad
-from .errors import GraphError
+from .capture import Program, capture
+from .errors import CaptureError, GraphError
 from .kernels import num_threads, set_num_threads
 from .operations import operation
 from .ops import *  # noqa: F403
@@ -15,9 +16,12 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "CaptureError",
     "GraphError",
+    "Program",
     "Tensor",
     "backward",
+    "capture",
     "data",
     "debug",
     "enable_grad",

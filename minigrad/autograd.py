@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .errors import GraphError
+from .kernels import recording
 from .kernels.launch import Slot, launch
 from .operations import Operation
 from .tensor import Tensor, ops, wrap
@@ -451,6 +452,9 @@ def _seed(caller: str, tensor: Any, gradient: Any) -> Tensor:
 
 def _deposit(leaf: Tensor, g: Tensor, owned: bool, create_graph: bool) -> None:
     """Add to ``leaf.grad``, which owns its memory and has the leaf's memory order."""
+    recorder = recording.recorder()
+    if recorder is not None:
+        recorder.deposit(leaf)
     if leaf.grad is not None and (leaf.grad.node is not None or (create_graph and g.node is not None)):
         with enable_grad() if create_graph else no_grad():
             g, leaf.grad = ops.add(leaf.grad, g), None
@@ -496,7 +500,18 @@ def debug() -> _GeneratorContextManager[None]:
 
 def written(tensor: Tensor, writer: str) -> None:
     """Say that ``writer`` has written to a tensor's memory."""
+    recorder = recording.recorder()
+    if recorder is not None:
+        recorder.wrote(tensor, writer)
     tensor.storage().written(writer, _source_line() if _debugging.get() else "")
+
+
+def forget_gradient(leaf: Tensor) -> None:
+    """Set ``leaf.grad`` to None, as ``zero_grad`` does."""
+    recorder = recording.recorder()
+    if recorder is not None:
+        recorder.forgot(leaf)
+    leaf.grad = None
 
 
 def _source_line() -> str:

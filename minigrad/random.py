@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .kernels import recording
 from .kernels.launch import launch
 
 _SPAWN = 0x5EED  # marks the counters from which child keys are drawn, apart from all others
@@ -58,6 +59,7 @@ class Generator:
     """
 
     def __init__(self, seed: int = 0) -> None:
+        recording.refuse("making a generator", "make it before the step, which draws from it")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise ValueError(f"a seed is an integer in [0, 2**64), got {seed!r}")
         self.key = np.array(seed, np.uint64)
@@ -88,6 +90,7 @@ class Generator:
 
     def bits(self, n: int) -> NDArray[np.uint32]:
         """The next ``n`` words; the counter moves by the blocks of four that they touch."""
+        recording.refuse("drawing numbers in Python", "draw them before the step and give them as an input; dropout can")
         blocks = -(-n // 4)
         position = np.uint64(int(self.counter)) + np.arange(blocks, dtype=np.uint64)
         counters = np.zeros((blocks, 4), np.uint32)

@@ -24,6 +24,8 @@ class Schedule(ABC):
     `_formula` says what it is.
     """
 
+    vectorized = True  # an array of steps gives the same rates, bit for bit
+
     @overload
     def __call__(self, step: float | np.number) -> float: ...
     @overload

@@ -14,7 +14,7 @@ PACKAGE = Path(minigrad.__file__).parent
 # What each part may import of ours, besides itself.
 ENGINE = {"errors", "kernels", "random", "tensor", "operations", "autograd"}
 BELOW_TRAINING = ENGINE | {
-    "ops", "func", "nn", "optim", "schedules", "regularizers", "data", "preprocessing", "augmentation", "capture"
+    "ops", "func", "nn", "optim", "schedules", "regularizers", "data", "preprocessing", "augmentation", "capture", "passes"
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -30,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "nn": ENGINE | {"ops", "func"},
     "regularizers": ENGINE | {"ops"},
     "optim": ENGINE,
-    "capture": ENGINE,
+    "passes": {"errors", "kernels"},
+    "capture": ENGINE | {"passes"},
     "data": {"errors", "kernels", "random"},
     "preprocessing": {"errors", "kernels", "random"},
     "augmentation": {"errors", "kernels", "random"},

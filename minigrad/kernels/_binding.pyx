@@ -9,8 +9,8 @@ here, before C sees it: a call that is built can run.
 cimport cython
 cimport numpy as cnp
 from libc.stdint cimport int64_t
-from libc.stdlib cimport llabs
-from libc.string cimport memset
+from libc.stdlib cimport free, llabs, malloc
+from libc.string cimport memcpy, memset
 
 from functools import update_wrapper
 
@@ -52,6 +52,25 @@ cdef extern from "minigrad.h" nogil:
     int mg_has(int kernel)
     int mg_run(mg_call *call)
     int mg_parts(const mg_call *call)
+    ctypedef struct mg_feed:
+        const void *data
+        void *batch
+        int64_t row
+        int scaled
+        float scale
+    ctypedef struct mg_log:
+        const void *from_ "from"
+        void *to
+        int64_t bytes
+    ctypedef struct mg_run_plan:
+        mg_call *calls
+        int64_t count, rows
+        const mg_feed *feed
+        const mg_log *log
+        int feeds, logs
+    int mg_replay(mg_call *calls, int64_t count, int64_t *at)
+    void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows)
+    int mg_replay_steps(const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at)
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
@@ -60,6 +79,7 @@ ctypedef cnp.ndarray Array
 cdef enum:
     MAX_DIMS = 64
     FEW = 4096  # elements: fewer than a second thread would be called for
+    MAX_FEEDS = 32
 
 cdef int MATMUL_K = 7
 cdef bint use_reference = False
@@ -612,12 +632,173 @@ cdef class Call:
                 status = mg_run(&self.c)
         else:
             status = mg_run(&self.c)
-        if status == MG_BAD_LABEL:
-            raise IndexError(reference.bad_label(self.arrays[self.row.arrays - 1], self.c.size[3]))
-        if status == MG_NO_MEMORY:
-            raise MemoryError(f"{self.row.name}: no memory for scratch")
         if status != MG_OK:
-            raise RuntimeError(f"{self.row.name}: kernel status {status}")
+            raise self.failure(status)
+
+    def failure(self, int status):
+        """The exception for a status that the kernel returned."""
+        if status == MG_BAD_LABEL:
+            return IndexError(reference.bad_label(self.arrays[self.row.arrays - 1], self.c.size[3]))
+        if status == MG_NO_MEMORY:
+            return MemoryError(f"{self.row.name}: no memory for scratch")
+        return RuntimeError(f"{self.row.name}: kernel status {status}")
+
+
+# Replay -------------------------------------------------------------------------------------
+
+
+cdef struct patch:
+    int64_t call
+    int slot
+    int64_t offset  # of the array from the start of the input
+
+
+@cython.final
+cdef class Replay:
+    """A recorded list of calls that C runs again: see ``minigrad.capture``.
+
+    ``inputs`` are the arrays that the calls read a batch from.  Where every use of one is a kernel's, another
+    batch is read in place, by its address; else it is copied there.  ``written`` is the memory from outside that
+    the calls change, in which a batch must not lie.
+    """
+
+    cdef mg_call *calls
+    cdef int64_t count, work
+    cdef list native     # the Call of each entry of calls
+    cdef list stops      # (entries of calls before it, call): what runs in Python
+    cdef list inputs, held, logs, written
+    cdef list patches    # for each input its patches, as bytes; None where it must be copied in
+    cdef list addresses  # to which each input is bound
+
+    def __cinit__(self, list calls, list inputs, list outputs, list written):
+        cdef Call call
+        cdef Array a, batch
+        cdef patch one
+        cdef int64_t distance
+        cdef int slot
+        self.native = [call for call in calls if call.native]
+        self.stops = []
+        for call_ in calls:
+            if call_.native:
+                self.count += 1
+            else:
+                self.stops.append((self.count, call_))
+        self.calls = <mg_call *>malloc(max(self.count, 1) * sizeof(mg_call))
+        if self.calls == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            call = self.native[i]
+            self.calls[i] = call.c
+            self.work += call.c.work
+        self.inputs, self.held, self.written = inputs, list(inputs), written
+        self.addresses = [<size_t>cnp.PyArray_DATA(<Array>a) for a in inputs]
+        self.patches = []
+        for batch in inputs:
+            found = b""
+            for i in range(self.count):
+                call = self.native[i]
+                for slot in range(call.c.arrays if call.row.family != UPDATE else 0):
+                    distance = <char *>call.c.array[slot] - <char *>cnp.PyArray_DATA(batch)
+                    if 0 <= distance < cnp.PyArray_NBYTES(batch):
+                        one.call, one.slot, one.offset = i, slot, distance
+                        found += (<char *>&one)[:sizeof(patch)]
+            others = [*outputs, *(a for _, call_ in self.stops for a in call_.arrays), *written]
+            self.patches.append(None if any([overlap(batch, a) for a in others]) else found)
+
+    def __dealloc__(self):
+        free(self.calls)
+
+    cdef bind(self, int i, Array a):
+        """Have the calls read input ``i`` from ``a``, or copy it to where they read."""
+        cdef Array own = self.inputs[i]
+        cdef bytes found = self.patches[i]
+        cdef bint in_place = found is not None and (
+            a is own or cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a))
+        if in_place and a is not own:
+            for b in self.written:
+                in_place &= not overlap(a, <Array>b)
+        if not in_place:
+            if a is not own:
+                cnp.PyArray_CopyInto(own, a)
+            a = own
+        self.held[i] = a
+        cdef size_t address = <size_t>cnp.PyArray_DATA(a)
+        if found is None or address == <size_t>self.addresses[i]:
+            return
+        self.addresses[i] = address
+        cdef const patch *patches = <const patch *><const char *>found
+        for k in range(len(found) // sizeof(patch)):
+            self.calls[patches[k].call].array[patches[k].slot] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
+
+    def run(self, list arrays):
+        """One replay on ``arrays``, which have the shapes and dtypes of the inputs."""
+        cdef int i
+        for i in range(len(arrays)):
+            self.bind(i, <Array>arrays[i])
+        self.once()
+
+    cdef once(self):
+        cdef int64_t begin = 0, end
+        for end, call in self.stops:
+            self.stretch(begin, end)
+            call.run()
+            begin = end
+        self.stretch(begin, self.count)
+
+    cdef stretch(self, int64_t begin, int64_t end):
+        cdef int64_t at
+        cdef int status
+        if self.work > FEW * 16:
+            with nogil:
+                status = mg_replay(self.calls + begin, end - begin, &at)
+        else:
+            status = mg_replay(self.calls + begin, end - begin, &at)
+        if status != MG_OK:
+            self.fail(begin + at, status, "")
+
+    cdef fail(self, int64_t at, int status, where):
+        cdef Call call = self.native[at]
+        for own, held in zip(self.inputs, self.held):
+            if own is not held:
+                np.copyto(own, held)  # where the message looks for what was wrong
+        error = call.failure(status)
+        error.add_note(f"in call {call!r} of a replay{where}")
+        raise error
+
+    def run_steps(self, tuple data, Array order, int64_t rows, int64_t steps, float scale, list logged, list logs,
+                  int64_t first):
+        """``steps`` replays, each on the next ``rows`` rows of ``data`` by ``order``; ``logged`` goes to ``logs``."""
+        cdef int64_t done = 0, at = 0
+        cdef int i, status
+        cdef mg_feed feed[MAX_FEEDS]
+        cdef mg_log log[MAX_FEEDS]
+        cdef Array a, own
+        cdef mg_run_plan plan
+        cdef const int64_t *indices = <const int64_t *>cnp.PyArray_DATA(order) + first * rows
+        plan.calls, plan.count, plan.rows = self.calls, self.count, rows
+        plan.feed, plan.log, plan.feeds, plan.logs = feed, log, len(data), len(logs)
+        for i in range(plan.feeds):
+            a, own = data[i], self.inputs[i]
+            self.bind(i, own)
+            feed[i].data, feed[i].batch = cnp.PyArray_DATA(a), cnp.PyArray_DATA(own)
+            feed[i].scaled, feed[i].scale = cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(own), scale
+            feed[i].row = cnp.PyArray_NBYTES(a) // cnp.PyArray_DIM(a, 0)
+        for i in range(plan.logs):
+            a, own = logged[i], logs[i]
+            log[i].from_, log[i].bytes = cnp.PyArray_DATA(a), cnp.PyArray_ITEMSIZE(a)
+            log[i].to = <char *>cnp.PyArray_DATA(own) + first * log[i].bytes
+        if not self.stops:
+            with nogil:
+                status = mg_replay_steps(&plan, indices, steps, &done, &at)
+            if status != MG_OK:
+                self.fail(at, status, f", in step {first + done}")
+            return
+        for done in range(steps):
+            for i in range(plan.feeds):
+                mg_feed_rows(&feed[i], indices + done * rows, rows)
+            self.once()
+            for i in range(plan.logs):
+                memcpy(<char *>log[i].to + done * log[i].bytes, log[i].from_, log[i].bytes)
 
 
 # The quick way ----------------------------------------------------------------------------

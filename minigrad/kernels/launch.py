@@ -67,13 +67,15 @@ class PythonCall:
     ready = True
     scalars = ()
 
-    def __init__(self, function: Callable[..., None], arrays: tuple[Array, ...]) -> None:
-        self.kernel, self.arrays, self._function = getattr(function, "__name__", "python"), arrays, function
+    outputs = 1
+
+    def __init__(self, function: Callable[..., None], arrays: tuple[Array, ...], name: str = "") -> None:
+        self.kernel, self.arrays, self.function = name or getattr(function, "__name__", "python"), arrays, function
         self.work = arrays[0].size
 
     def run(self) -> None:
         with np.errstate(all="ignore"):
-            self._function(*self.arrays)
+            self.function(*self.arrays)
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
@@ -82,6 +84,47 @@ class PythonCall:
 
 Call: Any = _binding.Call if _binding else ReferenceCall
 _ROWS: dict[str, Any] = _binding.rows_of_the_table() if _binding else KERNELS
+
+
+def make_call(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> Any:
+    """A call of kernel ``name``, checked and not run."""
+    return Call(_ROWS[name], arrays, scalars)
+
+
+class ReferenceReplay:
+    """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
+
+    def __init__(self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array]) -> None:
+        self.calls, self.inputs = calls, inputs
+
+    def run(self, arrays: list[Array]) -> None:
+        for own, given in zip(self.inputs, arrays, strict=True):
+            np.copyto(own, given)
+        for call in self.calls:
+            call.run()
+
+    def run_steps(
+        self,
+        data: tuple[Array, ...],
+        order: Array,
+        rows: int,
+        steps: int,
+        scale: float,
+        logged: list[Array],
+        logs: list[Array],
+        first: int,
+    ) -> None:
+        for step in range(first, first + steps):
+            picked = order[step * rows : (step + 1) * rows]
+            for own, a in zip(self.inputs, data, strict=True):
+                np.copyto(own, a[picked] if a.dtype == own.dtype else a[picked] * np.float32(scale))
+            for call in self.calls:
+                call.run()
+            for log, a in zip(logs, logged, strict=True):
+                log[step] = a
+
+
+Replay: Any = _binding.Replay if _binding else ReferenceReplay
 
 
 class Slot:
@@ -147,9 +190,12 @@ def prepare(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = 
 run_prepared = _pass
 
 
-def launch_python(function: Callable[..., None], *arrays: Array) -> None:
-    """Run ``function(*arrays)``, destinations first, through the same door as a kernel."""
-    _pass(PythonCall(function, arrays))
+def launch_python(function: Callable[..., None], *arrays: Array, name: str = "") -> None:
+    """Run ``function(*arrays)``, the destination first, through the same door as a kernel.
+
+    A replay calls it again, with arrays elsewhere in memory: it may keep none but those.
+    """
+    _pass(PythonCall(function, arrays, name))
 
 
 def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:
@@ -235,6 +281,20 @@ def as_array(x: Any) -> Array:
     return x if isinstance(x, np.ndarray) else np.asarray(x, _FLOAT32 if isinstance(x, float) else None)
 
 
+def as_rows(x: Array) -> Array:
+    """``x`` (..., n) as C-contiguous (rows, n), copied (by a launch) only if it must be."""
+    if not x.flags.c_contiguous:
+        x = contiguous(x)
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def contiguous(x: Array) -> Array:
+    """A C-ordered copy."""
+    out = np.empty(x.shape, x.dtype)
+    launch("copy", (out, x))
+    return out
+
+
 def as_dtype(x: Any, dtype: DTypeLike) -> Array:
     """``x`` as an ndarray of ``dtype``, copied (by a launch) only if it is not one yet."""
     if not isinstance(x, np.ndarray):
@@ -308,7 +368,7 @@ def compare(function: Callable[..., Any], a: Any, b: Any) -> Array:
         out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.bool_)
     except ValueError:
         raise ValueError(f"{function.__name__} cannot broadcast shapes {a.shape} and {b.shape} together") from None
-    launch_python(lambda out, a, b: function(a, b, out=out), out, a, b)
+    launch_python(lambda out, a, b: function(a, b, out=out), out, a, b, name=function.__name__)
     return out
 
 
@@ -375,7 +435,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None, relu: bool = Fals
         raise ValueError(f"linear needs x (..., in) and weight (out, in), got {x.shape} and {weight.shape}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear needs bias {weight.shape[:1]} for weight {weight.shape}, got {bias.shape}")
-    rows = as_dtype(x, dtype).reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    rows = as_dtype(x, dtype)
+    rows = rows if x.ndim == 2 else as_rows(rows)
     weight = as_dtype(weight, dtype)
     out = np.empty((len(rows), len(weight)), dtype)
     if bias is None:
@@ -400,7 +461,7 @@ def rows(name: str, *arrays: Array) -> Array:
     if x.size == 0:
         out.fill(-np.inf)
         return out
-    flat = [np.ascontiguousarray(as_dtype(a, dtype)).reshape(-1, x.shape[-1]) for a in arrays]
+    flat = [as_rows(as_dtype(a, dtype)) for a in arrays]
     launch(name, (out.reshape(-1) if name == "logsumexp" else out.reshape(-1, x.shape[-1]), *flat))
     return out
 

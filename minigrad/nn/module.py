@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..autograd import forget_gradient
 from ..ops.shape import assign_
 from ..random import Generator
 from ..tensor import Tensor
@@ -136,7 +137,7 @@ class Module:
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.parameters():
-            parameter.grad = None
+            forget_gradient(parameter)
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of the repr."""

@@ -82,7 +82,7 @@ def col2im(
     columns = as_array(columns)
     windows = count_windows(size, kernel, stride, padding, dilation)
     channels = columns.shape[1] // math.prod(kernel)
-    taps = columns.reshape(len(columns), channels, *kernel, *windows)
+    taps = reshape.forward(columns, (len(columns), channels, *kernel, *windows))
     padded, inside = _padded((len(columns), channels, *size), padding, columns.dtype)
     for i, j in np.ndindex(*kernel):
         place = _tap(padded, (i, j), windows, stride, dilation)

@@ -83,7 +83,8 @@ def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:
     x = as_array(x)
     axes = normalize_axes(axis, x.ndim)
     others = [i for i in range(x.ndim) if i not in axes]
-    last = x.transpose(*others, *axes).reshape(*[x.shape[i] for i in others], _count(x.shape, axis))
+    moved = x.transpose(*others, *axes)
+    last = reshape.forward(moved, (*[x.shape[i] for i in others], _count(x.shape, axis)))
     y = rows("logsumexp", last)
     return y.reshape(_kept(x.shape, axis)) if keepdims else y
 
@@ -92,7 +93,11 @@ def _arg(function: Any, x: Any, axis: int | None, keepdims: bool) -> Array:
     x = as_array(x)
     found = np.asarray(function(x, axis=axis, keepdims=keepdims))
     out = np.empty(found.shape, np.int64)
-    launch_python(lambda out, x: np.copyto(out, function(x, axis=axis, keepdims=keepdims)), out, x)
+
+    def find(out: Array, x: Array) -> None:
+        np.copyto(out, function(x, axis=axis, keepdims=keepdims))
+
+    launch_python(find, out, x, name=function.__name__)
     return out
 
 

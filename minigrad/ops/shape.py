@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import written
-from ..kernels.launch import Array, as_array, launch, launch_python, normalize_axes, result_dtype
+from ..kernels.launch import Array, as_array, contiguous, launch, launch_python, normalize_axes, result_dtype
+from ..kernels.recording import refuse
 from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain
@@ -80,7 +81,7 @@ def concat_arrays(*arrays: Any, axis: int = 0) -> Array:
     dtype = result_dtype("concat", *arrays)
     probe = np.concatenate([np.broadcast_to(np.empty((), bool), np.shape(a)) for a in arrays], axis=axis)
     out = np.empty(probe.shape, dtype)
-    launch_python(lambda out, *arrays: np.concatenate(arrays, axis=axis, out=out), out, *arrays)
+    launch_python(lambda out, *arrays: np.concatenate(arrays, axis=axis, out=out), out, *arrays, name="concat")
     return out
 
 
@@ -110,7 +111,21 @@ def _plain(index: Any) -> Any:
     """An index with its Tensors replaced by their arrays."""
     if isinstance(index, tuple):
         return tuple(_plain(i) for i in index)
+    if isinstance(index, Tensor) and index.dtype.kind == "b":
+        refuse("indexing by a boolean tensor", "how much it picks depends on the data; use where()")
     return index.data if isinstance(index, Tensor) else index
+
+
+def _arrays_in(index: Any) -> list[Array]:
+    return [part for part in (index if isinstance(index, tuple) else (index,)) if isinstance(part, np.ndarray)]
+
+
+def _with_arrays(index: Any, arrays: Sequence[Array]) -> Any:
+    """The index with other arrays in place of its own, in their order."""
+    left = iter(arrays)
+    if isinstance(index, tuple):
+        return tuple(next(left) if isinstance(part, np.ndarray) else part for part in index)
+    return next(left, index)
 
 
 def _is_basic(index: Any) -> bool:
@@ -135,7 +150,11 @@ def getitem(x: Any, /, index: Any) -> Array:
             return y
         return x[(*(index if isinstance(index, tuple) else (index,)), ...)]
     out = np.array(x[index])
-    launch_python(lambda out, x: np.copyto(out, x[index]), out, x)
+
+    def gather(out: Array, x: Array, *arrays: Array) -> None:
+        np.copyto(out, x[_with_arrays(index, arrays)])
+
+    launch_python(gather, out, x, *_arrays_in(index), name="getitem")
     return out
 
 
@@ -149,21 +168,14 @@ def getitem_grad(dy: Any, /, index: Any, shape: tuple[int, ...]) -> Array:
     index, dy = _plain(index), as_array(dy)
     out = np.empty(shape, dy.dtype)
 
-    def scatter(out: Array, dy: Array) -> None:
+    def scatter(out: Array, dy: Array, *arrays: Array) -> None:
         out.fill(0)
         if _is_basic(index):
             out[index] = dy
         else:
-            np.add.at(out, index, dy)
+            np.add.at(out, _with_arrays(index, arrays), dy)
 
-    launch_python(scatter, out, dy)
-    return out
-
-
-def contiguous(x: Array) -> Array:
-    """A C-ordered copy."""
-    out = np.empty(x.shape, x.dtype)
-    launch("copy", (out, x))
+    launch_python(scatter, out, dy, *_arrays_in(index), name="getitem_grad")
     return out
 
 
@@ -188,10 +200,14 @@ def assign_(tensor: Tensor, value: Any, index: Any = ...) -> Tensor:
     if not tensor.data.flags.writeable:
         raise ValueError("assign_ cannot write into a read-only array")
     if np.may_share_memory(source, tensor.data):
-        source = np.array(source)
+        source = contiguous(source)
     if index is ...:
         launch("copy", (tensor.data, source))
     else:
-        launch_python(lambda out, value: out.__setitem__(index, value), tensor.data, source)
+
+        def write(out: Array, value: Array, *arrays: Array) -> None:
+            out[_with_arrays(index, arrays)] = value
+
+        launch_python(write, tensor.data, source, *_arrays_in(index), name="assign_")
     written(tensor, "assign_")
     return tensor

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd import written
-from ..kernels import KERNELS
+from ..autograd import forget_gradient, written
+from ..kernels import KERNELS, recording
 from ..kernels.launch import launch, prepare, run_prepared
 from ..tensor import Tensor
 
@@ -19,6 +19,7 @@ Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Check = Callable[[str, Any, tuple[str, ...]], None]
 Held = list[tuple[Tensor, tuple[NDArray[Any], ...]]]
 L1_FORMS = ("subgradient", "proximal")
+_ONE = np.array(1, np.int64)
 
 
 class ParamGroup(MutableMapping[str, Any]):
@@ -122,6 +123,7 @@ class Optimizer:
     _start = 0.0  # of the states
 
     def __init__(self, params: Params, **defaults: Any) -> None:
+        recording.refuse("making an optimizer", "make it before the step, which uses it")
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(f"an optimizer takes an iterable of tensors or of dicts, got {type(params).__name__}")
         groups: list[Any] = list(params)
@@ -195,17 +197,20 @@ class Optimizer:
                     calls.append(_prepared(group, arrays, held))
         for cell, rate in rates:
             cell[...] = rate
+        recorder = recording.recorder()
+        if recorder is not None:
+            recorder.updating(self.param_groups, self.step_count)
         for call in calls:
             run_prepared(call)
         for p in updated:
             written(p, writer)
-        self.step_count[...] = step + 1
+        launch("advance", (self.step_count, self.step_count, _ONE))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for group in self.param_groups:
             for p in group.params:
-                p.grad = None
+                forget_gradient(p)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all state: step count, hyperparameters, slots by group and position."""

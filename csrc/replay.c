@@ -1,0 +1,39 @@
+/* replay.c: a recorded list of calls, run again and again without Python. */
+#include <string.h>
+
+#include "minigrad.h"
+
+/* Stops at the first call that fails; `at` is its place. */
+int mg_replay(mg_call *calls, int64_t count, int64_t *at) {
+    for (*at = 0; *at < count; ++*at) {
+        const int status = calls[*at].work ? mg_run(&calls[*at]) : MG_OK;
+        if (status != MG_OK) return status;
+    }
+    return MG_OK;
+}
+
+/* Row order[i] of the data becomes row i of the batch; bytes become floats, times a scale. */
+void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows) {
+    for (int64_t i = 0; i < rows; i++) {
+        const char *from = (const char *)feed->data + order[i] * feed->row;
+        if (feed->scaled) {
+            const uint8_t *bytes = (const uint8_t *)from;
+            float *to = (float *)feed->batch + i * feed->row;
+            for (int64_t j = 0; j < feed->row; j++) to[j] = (float)bytes[j] * feed->scale;
+        } else {
+            memcpy((char *)feed->batch + i * feed->row, from, (size_t)feed->row);
+        }
+    }
+}
+
+/* `steps` replays, each on the next `rows` rows of `order`; `done` counts those that are complete. */
+int mg_replay_steps(const mg_run_plan *p, const int64_t *order, int64_t steps, int64_t *done, int64_t *at) {
+    for (*done = 0; *done < steps; ++*done) {
+        for (int i = 0; i < p->feeds; i++) mg_feed_rows(&p->feed[i], order + *done * p->rows, p->rows);
+        const int status = mg_replay(p->calls, p->count, at);
+        if (status != MG_OK) return status;
+        for (int i = 0; i < p->logs; i++)
+            memcpy((char *)p->log[i].to + *done * p->log[i].bytes, p->log[i].from, (size_t)p->log[i].bytes);
+    }
+    return MG_OK;
+}

@@ -1,0 +1,422 @@
+"""Capture and replay: a training step as a flat list of kernel calls that C runs without Python.
+
+Every kernel call passes one door, ``launch``.  ``capture`` stands in it while a
+step runs once, for real, and keeps the calls; ``Program`` runs them again.  Three
+things make the list valid the next time.  What changes lives at fixed addresses:
+parameters, optimizer state, generators and the cells that hold counts and rates.
+What a step allocates (activations, cotangents) gets a fixed place in one arena.
+And what Python did between the calls is either known to repeat (``Recorder`` is
+told of writes and gradients) or refused.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import autograd
+from .errors import CaptureError
+from .kernels import recording
+from .kernels.launch import Array, PythonCall, Replay, active, launch, observe
+from .passes import DEFAULT, Step, arrange
+from .tensor import Tensor, ops, wrap
+
+TABLE = 1024  # updates that a schedule's table looks ahead
+PAUSE = 0.05  # seconds between two looks at Ctrl-C and progress
+
+
+_HOLE = object()  # the place of an array among the arguments of a user's operation
+
+
+class Recorder:
+    """What a step did, as the list of its kernel calls and what they do not show."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.calls: list[Any] = []
+        self.written: dict[int, tuple[Tensor, str]] = {}  # tensors whose memory was written, and by whom
+        self.deposits: dict[int, tuple[Tensor, bool, bool]] = {}  # leaf, its gradient was None, it was made None here
+        self.forgotten: dict[int, Tensor] = {}
+        self.read: dict[int, weakref.ref[Tensor]] = {}  # tensors that operations took
+        self.rates: list[Rate] = []
+        self.groups: list[tuple[Any, Any]] = []  # groups of parameters, and their schedules
+        self._inside = False  # whether a user's operation runs, which is recorded as one call
+
+    def observe(self, call: Any) -> None:
+        """The observer of kernel calls."""
+        call.run()
+        if threading.get_ident() == self.thread and not self._inside:
+            self.calls.append(call)
+
+    def apply(self, op: Any, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -> Any:
+        """Stands in for ``autograd.apply``: notes what an operation takes, and records a user's operation whole."""
+        if threading.get_ident() != self.thread:
+            return autograd.apply(op, inputs, attributes)
+        for x in inputs:
+            if isinstance(x, Tensor) and x.node is None:
+                self.read.setdefault(id(x), weakref.ref(x))
+        if self._inside or op.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            return autograd.apply(op, inputs, attributes)
+        self._inside = True
+        try:
+            result = autograd.apply(op, inputs, attributes)
+        finally:
+            self._inside = False
+        self._record_forward(op, inputs, attributes, result if isinstance(result, tuple) else (result,))
+        return result
+
+    def _record_forward(self, op: Any, inputs: tuple[Any, ...], attributes: tuple[Any, ...], results: Any) -> None:
+        given = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        arrays = [x for x in given if isinstance(x, np.ndarray)]
+        given = [_HOLE if isinstance(x, np.ndarray) else x for x in given]
+        outs = [t.data for t in results]
+        if op.view and any(np.shares_memory(out, a) for out in outs for a in arrays):
+            return
+        named = dict(zip(op.attributes, attributes, strict=True))
+
+        def forward(*memory: Array) -> None:
+            left = iter(memory[len(outs) :])
+            found = op.forward(*[next(left) if x is _HOLE else x for x in given], **named)
+            for out, y in zip(memory, found if isinstance(found, tuple) else (found,), strict=False):
+                np.copyto(out, y)
+
+        call = PythonCall(forward, (*outs, *arrays), op.name)
+        call.outputs = len(outs)
+        self.calls.append(call)
+
+    # What other layers tell ----------------------------------------------------------------
+
+    def wrote(self, tensor: Tensor, writer: str) -> None:
+        """``writer`` has written to a tensor's memory."""
+        self.written[id(tensor)] = tensor, writer
+
+    def forgot(self, leaf: Tensor) -> None:
+        """The gradient of a leaf was set to None."""
+        self.forgotten[id(leaf)] = leaf
+
+    def deposit(self, leaf: Tensor) -> None:
+        """A gradient is about to be added to a leaf's."""
+        if id(leaf) not in self.deposits:
+            self.deposits[id(leaf)] = leaf, leaf.grad is None, id(leaf) in self.forgotten
+
+    def updating(self, groups: Sequence[Any], step: Array) -> None:
+        """An optimizer is about to make update ``step``, a cell, of its groups."""
+        for group in groups:
+            self.groups.append((group, group.schedule))
+            if group.schedule is not None:
+                rate = Rate(group, step)
+                self.rates.append(rate)
+                launch("look_up", (group.cells["lr"], rate.table, step, rate.first))
+
+
+class Rate:
+    """A schedule as a table that the step cell indexes: filled ahead of the updates that read it."""
+
+    def __init__(self, group: Any, step: Array) -> None:
+        self.group, self.step = group, step
+        self.table = np.zeros(TABLE)
+        self.first = np.array(0, np.int64)
+        self.filled = 0
+        self.schedule: Any = None
+        self.fill(1)
+
+    def fill(self, updates: int) -> None:
+        """Hold the rates of the next ``updates`` updates, at most ``TABLE``."""
+        step, group = int(self.step), self.group
+        known = self.schedule is group.schedule is not None
+        if known and self.first <= step and step + updates <= int(self.first) + self.filled:
+            return
+        self.first[...], self.schedule, self.filled = step, group.schedule, 0
+        if group.schedule is None:
+            self.table.fill(group.cells["lr"])
+        elif getattr(group.schedule, "vectorized", False):
+            self.table[:] = group.schedule(np.arange(step, step + TABLE))
+        else:  # any function: asked for each update, and for no more than are made
+            for i in range(updates):
+                self.table[i] = group.rate(step + i)
+            self.filled = updates
+            return
+        self.filled = TABLE
+
+
+def capture(step: Callable[..., Any], *inputs: Any, keep_grads: bool = True, passes: Sequence[Any] = DEFAULT) -> Program:
+    """Run ``step(*inputs)`` once, for real, and return a ``Program`` that repeats it without Python.
+
+    step : a function of tensors: forward, backward, update.  It returns a tensor, None, or tuples, lists
+        and dicts of them.  Python numbers, flags and branches in it stay as they were in this one run.
+    inputs : example arrays or tensors; a program takes others of the same shape and dtype.
+    keep_grads : False lets the program use the memory of gradients for other things; ``.grad`` is None then.
+    passes : functions that improve the list of calls, see ``minigrad.passes``.
+
+    Raises ``CaptureError`` where a replay could not repeat the step, saying what to do.
+    """
+    if recording.current is not None:
+        raise CaptureError("a step is being recorded already; capture does not nest")
+    given = [_example(i, x) for i, x in enumerate(inputs)]
+    recorder = Recorder()
+    with observe(recorder.observe):
+        recording.current, ops.apply = recorder, recorder.apply
+        try:
+            result = step(*given)
+        finally:
+            recording.current, ops.apply = None, autograd.apply
+    return Program(recorder, given, result, getattr(step, "__name__", "step"), keep_grads, passes)
+
+
+def _example(i: int, x: Any) -> Tensor:
+    if isinstance(x, Tensor) and x.requires_grad:
+        raise CaptureError(f"input {i} requires grad, but its .grad would stay behind; return minigrad.grad() from the step")
+    data = x.data if isinstance(x, Tensor) else x
+    if not isinstance(data, np.ndarray):
+        raise TypeError(f"capture takes arrays and tensors, got {type(x).__name__} as input {i}; a number is a 0-d array")
+    if data.size == 0:
+        raise ValueError(f"capture needs a batch with something in it, got shape {data.shape} as input {i}")
+    return Tensor(np.array(data, order="C", dtype=data.dtype.newbyteorder("=")))
+
+
+class Program:
+    """A recorded step: call it with a batch to make the step again, print it to see what it does.
+
+    ``program(x, y)`` returns fresh copies of what the step returned.  Parameters, optimizer state, generators
+    and the ``.grad`` of leaves are read and written where they are, so they are current afterwards.
+    """
+
+    def __init__(
+        self, recorder: Recorder, inputs: list[Tensor], result: Any, name: str, keep_grads: bool, passes: Sequence[Any]
+    ) -> None:
+        self.name, self.target = name, active()
+        self._inputs = [x.data for x in inputs]
+        self._result, outputs = _taken_apart(result)
+        self._rates, self._groups = recorder.rates, recorder.groups
+        self._leaves = _settled_gradients(recorder, keep_grads)
+        self._writes = [(t.storage(), writer) for t, writer in recorder.written.values()]
+        self._alive = _closed_over(recorder, inputs)
+        for t, writer in recorder.written.values():
+            if any(np.shares_memory(t.data, x) for x in self._inputs):
+                raise CaptureError(f"{writer} writes into an input of the step; copy it first")
+        kept = [*self._inputs, *(t.data for t, _ in recorder.written.values())]
+        kept += [grad.data for _, grad, _ in self._leaves if grad is not None]
+        plan = arrange([Step.of(call) for call in recorder.calls], kept, outputs, passes)
+        self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
+        self.temporary_bytes = plan.temporary_bytes
+        calls = [step.call() for step in self.steps]
+        self._replay = Replay(calls, self._inputs, self._outputs, plan.written)
+        self._lock = threading.Lock()
+
+    # Replay -------------------------------------------------------------------------------
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Make the step with another batch, of the shapes and dtypes that were captured."""
+        arrays = self._checked(inputs)
+        with self._only_one():
+            self._prepare(1)
+            self._replay.run(arrays)
+            self._finish()
+            return _put_together(self._result, iter([wrap(out.copy()) for out in self._outputs]))
+
+    def run(
+        self,
+        data: Sequence[Any],
+        order: Any = None,
+        steps: int | None = None,
+        scale: float = 1 / 255,
+        progress: Callable[[int], None] | None = None,
+    ) -> Any:
+        """Make ``steps`` steps without returning to Python, each on the next rows of ``data`` by ``order``.
+
+        data : for each input an array (rows, ...), of its dtype; uint8 for a float32 input, times ``scale``.
+        order : integers, a row each, batch after batch; None takes the rows as they come.
+        steps : None makes as many as ``order`` has full batches.
+        progress : called with the number of steps made, a few times a second.
+
+        Returns what the step returned: of each number (0-d tensor) the values of all steps, of any other
+        tensor the last.  Ctrl-C stops between two steps; those that were made count.
+        Raises ``ValueError``, ``TypeError`` or ``IndexError`` for data, labels and rows that do not fit, before
+        the first step.
+        """
+        arrays, picked, steps, rows = self._checked_run(data, order, steps, scale)
+        logged = [out for out in self._outputs if out.ndim == 0]
+        logs = [np.empty(steps, out.dtype) for out in logged]
+        updates = max([sum(step.writes(rate.step) for step in self.steps) for rate in self._rates], default=0)
+        longest = TABLE // updates if updates else steps
+        with self._only_one():
+            done, chunk = 0, 1
+            while done < steps:
+                chunk = min(chunk, steps - done, longest)
+                self._prepare(chunk * max(updates, 1))
+                began = time.perf_counter()
+                try:
+                    self._replay.run_steps(arrays, picked, rows, chunk, scale, logged, logs, done)
+                finally:
+                    self._finish()
+                done += chunk
+                if progress is not None:
+                    progress(done)
+                pace = (time.perf_counter() - began) / chunk
+                chunk = max(1, int(PAUSE / pace))
+            left = iter(logs)
+            results = [next(left) if out.ndim == 0 else out.copy() for out in self._outputs]
+            return _put_together(self._result, iter([wrap(a) for a in results]))
+
+    def _checked_run(
+        self, data: Sequence[Any], order: Any, steps: int | None, scale: float
+    ) -> tuple[tuple[Array, ...], Array, int, int]:
+        if isinstance(data, np.ndarray | Tensor) or len(data) != len(self._inputs) or not self._inputs:
+            raise TypeError(f"run() of {self.name} takes a tuple of {len(self._inputs)} arrays as data")
+        if len({own.shape[:1] for own in self._inputs}) != 1 or self._inputs[0].ndim == 0:
+            raise CaptureError(f"run() feeds rows, but the inputs of {self.name} have no first axis in common")
+        rows = len(self._inputs[0])
+        arrays = []
+        for i, (given, own) in enumerate(zip(data, self._inputs, strict=True)):
+            a = given.data if isinstance(given, Tensor) else np.asarray(given)
+            if a.shape[1:] != own.shape[1:] or a.ndim != own.ndim or len(a) != len(np.atleast_1d(arrays[0] if i else a)):
+                raise ValueError(f"data {i} of run() has shape {a.shape}, {self.name} takes rows like {own.shape}")
+            if a.dtype != own.dtype and not (a.dtype == np.uint8 and own.dtype == np.float32):
+                raise TypeError(f"data {i} of run() is {a.dtype}, {self.name} was captured with {own.dtype}")
+            arrays.append(np.ascontiguousarray(a))
+        count = len(arrays[0])
+        picked = np.arange(count) if order is None else np.asarray(order)
+        if picked.ndim != 1 or picked.dtype.kind not in "iu":
+            raise TypeError(f"order is a row of integers, got {picked.dtype} {picked.shape}")
+        steps = len(picked) // rows if steps is None else steps
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+            raise ValueError(f"run() makes at least one step of {rows} rows, got steps={steps!r}")
+        if len(picked) < steps * rows:
+            raise ValueError(f"{steps} steps of {rows} rows need {steps * rows} rows, order has {len(picked)}")
+        picked = np.ascontiguousarray(picked[: steps * rows], np.int64)
+        if picked.min() < 0 or picked.max() >= count:
+            raise IndexError(f"order picks rows from {picked.min()} to {picked.max()}, data has {count}")
+        self._check_labels(arrays)
+        return tuple(arrays), picked, int(steps), rows
+
+    def _check_labels(self, arrays: Sequence[Array]) -> None:
+        """Every label of the data is a class, so that no step can stop half way."""
+        for step in self.steps:
+            if step.kernel in ("cross_entropy", "cross_entropy_grad"):
+                labels, classes = step.arrays[-1], step.arrays[-2].shape[1]
+                for own, a in zip(self._inputs, arrays, strict=True):
+                    if labels is own and a.size and (a.min() < 0 or a.max() >= classes):
+                        bad = a[(a < 0) | (a >= classes)][0]
+                        raise IndexError(f"label {bad} lies outside the {classes} classes")
+
+    def _checked(self, inputs: tuple[Any, ...]) -> list[Array]:
+        if len(inputs) != len(self._inputs):
+            raise TypeError(f"{self.name} was captured with {len(self._inputs)} inputs, got {len(inputs)}")
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        for i, (got, own) in enumerate(zip(arrays, self._inputs, strict=True)):
+            if not isinstance(got, np.ndarray):
+                raise TypeError(f"input {i} of {self.name} is an array or a tensor, got {type(got).__name__}")
+            if got.shape != own.shape or got.dtype != own.dtype:
+                raise CaptureError(
+                    f"{self.name} was captured with {own.dtype} {own.shape} as input {i}, got {got.dtype} {got.shape}; "
+                    "capture a second program for it"
+                )
+        return arrays
+
+    def _only_one(self) -> threading.Lock:
+        if self._lock.locked():
+            raise CaptureError(f"{self.name} is running in another thread; capture a program for each")
+        if recording.current is not None and recording.recorder() is not None:
+            raise CaptureError("a program cannot run inside a step that is recorded; call the step itself")
+        return self._lock
+
+    def _prepare(self, steps: int) -> None:
+        """Check that what the calls were recorded with still holds; fill the tables of schedules."""
+        if active() != self.target:
+            raise CaptureError(f"{self.name} was captured on {self.target}, now {active()} is active; capture it again")
+        for ref, what in self._alive:
+            if ref() is None:
+                raise CaptureError(f"{what} that {self.name} uses is gone; keep it, or capture again with the new one")
+        for leaf, grad, accumulates in self._leaves:
+            if accumulates and leaf.grad is not grad:
+                raise CaptureError(
+                    f"{self.name} adds to gradients, and the one of a {leaf.shape} leaf was replaced or forgotten; "
+                    "call zero_grad() in the step, or capture again"
+                )
+        for group, schedule in self._groups:
+            if schedule is None and group.schedule is not None:
+                raise CaptureError("the learning rate became a schedule after the capture; capture again")
+        for rate in self._rates:
+            rate.fill(steps)
+
+    def _finish(self) -> None:
+        for storage, writer in self._writes:
+            storage.written(writer)
+        for leaf, grad, _ in self._leaves:
+            leaf.grad = grad
+
+    # To be read -----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __repr__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        inputs = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self._inputs)
+        yield f"program {self.name}({inputs}): {len(self.steps)} calls on {self.target}"
+        yield f"  temporaries {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
+        for i, step in enumerate(self.steps):
+            yield f"  {i:3} {step}"
+
+
+def _taken_apart(result: Any) -> tuple[Any, list[Array]]:
+    """The structure of what a step returned, and its arrays."""
+    if isinstance(result, Tensor):
+        return Tensor, [result.data]
+    if isinstance(result, np.ndarray):
+        raise CaptureError("the step returned a NumPy array, which a replay cannot renew; return the tensor")
+    if isinstance(result, dict):
+        parts = {key: _taken_apart(value) for key, value in result.items()}
+        return {key: part[0] for key, part in parts.items()}, [a for part in parts.values() for a in part[1]]
+    if isinstance(result, tuple | list):
+        listed = [_taken_apart(value) for value in result]
+        return type(result)(part[0] for part in listed), [a for part in listed for a in part[1]]
+    return result, []
+
+
+def _put_together(structure: Any, tensors: Iterator[Tensor]) -> Any:
+    if structure is Tensor:
+        return next(tensors)
+    if isinstance(structure, dict):
+        return {key: _put_together(value, tensors) for key, value in structure.items()}
+    if isinstance(structure, tuple | list):
+        return type(structure)(_put_together(value, tensors) for value in structure)
+    return structure
+
+
+def _settled_gradients(recorder: Recorder, keep_grads: bool) -> list[tuple[Tensor, Tensor | None, bool]]:
+    """For each leaf that received a gradient: the tensor that holds it afterwards, and whether it adds to one before."""
+    leaves = []
+    for leaf, was_none, forgotten in recorder.deposits.values():
+        if was_none and not forgotten and leaf.grad is not None:
+            if keep_grads:
+                raise CaptureError(
+                    f"the step left a gradient in a {leaf.shape} leaf that had none before, so the next one would add "
+                    "to it; call zero_grad() in the step"
+                )
+        if not keep_grads:
+            if not was_none:
+                raise CaptureError("a step that adds to gradients needs keep_grads=True")
+            leaf.grad = None
+        leaves.append((leaf, leaf.grad, not was_none))
+    for leaf in recorder.forgotten.values():
+        if id(leaf) not in recorder.deposits:
+            leaves.append((leaf, None, False))
+    return leaves
+
+
+def _closed_over(recorder: Recorder, inputs: list[Tensor]) -> list[tuple[weakref.ref[Tensor], str]]:
+    """The tensors from outside that the calls read; those made and forgotten in the step are constants."""
+    own = {id(x) for x in inputs}
+    return [
+        (ref, f"a tensor of shape {tensor.shape}")
+        for key, ref in recorder.read.items()
+        if key not in own and (tensor := ref()) is not None
+    ]

@@ -1,0 +1,305 @@
+"""Passes: small functions from one list of recorded calls to a better one, and the plan of their memory.
+
+A pass takes the list and the ``Facts`` about its memory and gives a list that
+does the same.  Those in ``DEFAULT`` keep every bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .kernels import KERNELS
+from .kernels.launch import Array, PythonCall, make_call
+
+ALIGNMENT = 64  # bytes: a cache line
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A recorded call as plain data: kernel, arrays (destinations first), scalars; ``function`` for a Python step."""
+
+    kernel: str
+    arrays: tuple[Array, ...]
+    scalars: tuple[Any, ...] = ()
+    outputs: int = 1
+    function: Callable[..., None] | None = None
+
+    @classmethod
+    def of(cls, call: Any) -> Step:
+        if isinstance(call, PythonCall):
+            return cls(call.kernel, call.arrays, (), call.outputs, call.function)
+        return cls(call.kernel, call.arrays, call.scalars, len(KERNELS[call.kernel].outputs))
+
+    def call(self) -> Any:
+        if self.function is None:
+            return make_call(self.kernel, self.arrays, self.scalars)
+        call = PythonCall(self.function, self.arrays, self.kernel)
+        call.outputs = self.outputs
+        return call
+
+    @property
+    def family(self) -> str:
+        return "PYTHON" if self.function is not None else KERNELS[self.kernel].family
+
+    @property
+    def written(self) -> tuple[Array, ...]:
+        if self.family == "UPDATE":  # groups of arrays, the gradient last in each
+            group = len(KERNELS[self.kernel].arrays)
+            return tuple(a for i, a in enumerate(self.arrays) if i % group < self.outputs)
+        return self.arrays[: self.outputs]
+
+    @property
+    def read(self) -> tuple[Array, ...]:
+        return self.arrays if self.family == "UPDATE" else self.arrays[self.outputs :]
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether it does more than fill its destinations: a draw moves its counter."""
+        return self.family in ("UPDATE", "CELLS", "PYTHON") or self.kernel == "dropout"
+
+    def writes(self, a: Array) -> bool:
+        """Whether ``a`` itself is one of the destinations."""
+        return any(out is a for out in self.written)
+
+    def __str__(self) -> str:
+        return repr(self.call())
+
+
+@dataclass
+class Buffer:
+    """Bytes [start, stop) that some arrays share, and when the calls use them."""
+
+    start: int
+    stop: int
+    kept: bool = False
+    accesses: list[tuple[int, bool]] = field(default_factory=list)  # (place of the call, writes)
+    offset: int = -1
+
+    @property
+    def first(self) -> int:
+        return self.accesses[0][0]
+
+    @property
+    def last(self) -> int:
+        return self.accesses[-1][0]
+
+
+def bounds(a: Array) -> tuple[int, int]:
+    """The first byte of an array and the one behind its last."""
+    start, stop = np.lib.array_utils.byte_bounds(a)
+    return start, stop
+
+
+class Facts:
+    """Who reads and writes which memory in a list of calls."""
+
+    def __init__(self, steps: Sequence[Step], kept: Sequence[Array], outputs: Sequence[Array]) -> None:
+        self.end = len(steps)
+        arrays = [a for step in steps for a in step.arrays] + [*kept, *outputs]
+        spans = sorted({bounds(a) for a in arrays if a.size})
+        self.buffers: list[Buffer] = []
+        for start, stop in spans:
+            if self.buffers and start < self.buffers[-1].stop:
+                self.buffers[-1].stop = max(self.buffers[-1].stop, stop)
+            else:
+                self.buffers.append(Buffer(start, stop))
+        self._starts = np.array([b.start for b in self.buffers], np.uint64)
+        for i, step in enumerate(steps):
+            for a in step.read:
+                self._note(a, i, False)
+            for a in step.written:
+                self._note(a, i, True)
+        for a in outputs:
+            self._note(a, self.end, False)
+        for a in kept:
+            if (buffer := self.of(a)) is not None:
+                buffer.kept = True
+        for buffer in self.buffers:  # what is there before it is written came from outside
+            if not buffer.accesses or not buffer.accesses[0][1]:
+                buffer.kept = True
+
+    def _note(self, a: Array, place: int, writes: bool) -> None:
+        buffer = self.of(a)
+        if buffer is not None:
+            buffer.accesses.append((place, writes))
+
+    def of(self, a: Array) -> Buffer | None:
+        """The buffer in which an array lies; None for an array of nothing."""
+        if a.size == 0:
+            return None
+        return self.buffers[int(np.searchsorted(self._starts, bounds(a)[0], "right")) - 1]
+
+    def only_reader(self, a: Array, writer: int, reader: int) -> bool:
+        """Whether ``a`` is a temporary that call ``writer`` fills and no call but ``reader`` reads."""
+        buffer = self.of(a)
+        return (
+            buffer is not None
+            and not buffer.kept
+            and bounds(a) == (buffer.start, buffer.stop)
+            and buffer.accesses == [(writer, True), (reader, False)]
+        )
+
+    def writer(self, a: Array, before: int) -> int | None:
+        """The last call before place ``before`` that writes into the buffer of ``a``."""
+        buffer = self.of(a)
+        places = [i for i, writes in buffer.accesses if writes and i < before] if buffer is not None else []
+        return places[-1] if places else None
+
+    def untouched(self, a: Array, after: int, before: int) -> bool:
+        """Whether no call strictly between uses the buffer of ``a``."""
+        buffer = self.of(a)
+        return buffer is not None and not any(after < i < before for i, _ in buffer.accesses)
+
+
+Pass = Callable[[list[Step], Facts], list[Step]]
+
+
+def same_layout(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and (a.strides == b.strides or a.size < 2)
+
+
+def _fused(steps: list[Step], facts: Facts, kernel: str, combine: Callable[[Step, Step], Step | None]) -> list[Step]:
+    """Each call of ``kernel`` combined with the one whose result it alone reads, in that one's place or its own."""
+    result: list[Step | None] = list(steps)
+    for i, step in enumerate(steps):
+        if step.kernel != kernel or step.function is not None:
+            continue
+        source = step.arrays[step.outputs]
+        at = facts.writer(source, i)
+        before = None if at is None else result[at]
+        if at is None or before is None or not facts.only_reader(source, at, i):
+            continue
+        if not same_layout(before.arrays[0], source) or before.outputs != 1:
+            continue
+        whole = combine(before, step)
+        if whole is not None and whole.call().ready:
+            ahead = all(facts.untouched(a, at - 1, i) for a in step.written)
+            behind = all(_unwritten(facts, a, at, i) for a in before.read)
+            if ahead and all(_unwritten(facts, a, at - 1, i) for a in step.read[1:]):
+                result[at], result[i] = whole, None
+            elif behind:
+                result[at], result[i] = None, whole
+    return [step for step in result if step is not None]
+
+
+def _unwritten(facts: Facts, a: Array, after: int, before: int) -> bool:
+    buffer = facts.of(a)
+    return buffer is None or not any(writes and after < i < before for i, writes in buffer.accesses)
+
+
+def relu_into_linear(steps: list[Step], facts: Facts) -> list[Step]:
+    """``relu(linear(x))`` is one call."""
+
+    def combine(before: Step, relu: Step) -> Step | None:
+        if before.kernel != "linear" or before.scalars != (0.0,):
+            return None
+        return replace(before, arrays=(relu.arrays[0], *before.arrays[1:]), scalars=(1.0,))
+
+    return _fused(steps, facts, "relu", combine)
+
+
+def mask_into_product(steps: list[Step], facts: Facts) -> list[Step]:
+    """The gradient of relu is taken where the product before it is stored."""
+
+    def combine(before: Step, mask: Step) -> Step | None:
+        out = mask.arrays[0]
+        if before.kernel != "matmul" or before.arrays[0].ndim != 2 or min(out.shape) < 2 or not out.flags.c_contiguous:
+            return None
+        return replace(before, kernel="matmul_relu_grad", arrays=(out, *before.arrays[1:], mask.arrays[2]))
+
+    return _fused(steps, facts, "relu_grad", combine)
+
+
+def written_in_place(steps: list[Step], facts: Facts) -> list[Step]:
+    """A result that is only copied elsewhere is written there at once."""
+
+    def combine(before: Step, copy: Step) -> Step | None:
+        out, source = copy.arrays
+        if not same_layout(out, source) or before.family in ("UPDATE", "CELLS"):
+            return None
+        return replace(before, arrays=(out, *before.arrays[1:]))
+
+    return _fused(steps, facts, "copy", combine)
+
+
+def without_dead_calls(steps: list[Step], facts: Facts) -> list[Step]:
+    """A call whose result nobody reads is dropped."""
+    wanted = {id(b) for b in facts.buffers if b.kept or (b.accesses and b.last == facts.end)}
+    result = []
+    for step in reversed(steps):
+        buffers = [facts.of(a) for a in step.written]
+        if step.has_effects or any(b is not None and id(b) in wanted for b in buffers):
+            wanted |= {id(facts.of(a)) for a in step.read}
+            result.append(step)
+    return result[::-1]
+
+
+DEFAULT: tuple[Pass, ...] = (written_in_place, relu_into_linear, mask_into_product, without_dead_calls)
+
+
+# Memory ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Plan:
+    """A list of calls whose temporaries lie in an arena."""
+
+    steps: list[Step]
+    outputs: list[Array]
+    arena: Array
+    written: list[Array]  # memory from outside
+    temporary_bytes: int
+
+
+def arrange(steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], passes: Sequence[Pass]) -> Plan:
+    """The calls improved by ``passes``, their temporaries moved to one arena in which memory is used again."""
+    for improve in passes:
+        steps = improve(steps, Facts(steps, kept, outputs))
+    facts = Facts(steps, kept, outputs)
+    temporaries = sorted((b for b in facts.buffers if not b.kept), key=lambda b: b.first)
+    arena = aligned(_assign_offsets(temporaries, steps))
+
+    def moved(a: Array) -> Array:
+        buffer = facts.of(a)
+        if buffer is None or buffer.kept:
+            return a
+        offset = buffer.offset + a.__array_interface__["data"][0] - buffer.start
+        return np.ndarray(a.shape, a.dtype, arena, offset, a.strides)
+
+    steps = [replace(step, arrays=tuple(moved(a) for a in step.arrays)) for step in steps]
+    kept_writes = [a for step in steps for a in step.written if (b := facts.of(a)) is not None and b.kept]
+    changed = list({bounds(a): a for a in kept_writes}.values())
+    return Plan(steps, [moved(a) for a in outputs], arena, changed, sum(b.stop - b.start for b in temporaries))
+
+
+def aligned(size: int) -> Array:
+    """Bytes from an address at the start of a cache line."""
+    memory = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -memory.__array_interface__["data"][0] % ALIGNMENT
+    return memory[start : start + size]
+
+
+def _assign_offsets(temporaries: list[Buffer], steps: Sequence[Step]) -> int:
+    """Give each buffer a place that no other has while it is in use: the lowest that is free.  Gives the size."""
+    live: list[Buffer] = []
+    total = 0
+    for buffer in temporaries:
+        size = buffer.stop - buffer.start
+        live = [b for b in live if b.last >= buffer.first]
+        place = 0
+        for other in sorted(live, key=lambda b: b.offset):
+            if place + size <= other.offset:
+                break
+            place = max(place, _rounded(other.offset + other.stop - other.start))
+        buffer.offset = place
+        total = max(total, place + size)
+        live.append(buffer)
+    return total
+
+
+def _rounded(n: int) -> int:
+    return -(-n // ALIGNMENT) * ALIGNMENT
