@@ -115,7 +115,8 @@ class Facts:
                 self._note(a, i, True)
         for a in outputs:
             self._note(a, self.end, False)
-        for a in kept:
+        cells = [a for step in steps if step.family == "CELLS" for a in step.written]
+        for a in (*kept, *cells):
             if (buffer := self.of(a)) is not None:
                 buffer.kept = True
         for buffer in self.buffers:  # what is there before it is written came from outside
@@ -162,6 +163,14 @@ def same_layout(a: Array, b: Array) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and (a.strides == b.strides or a.size < 2)
 
 
+def in_place_of(a: Array, source: Array, out: Array) -> Array | None:
+    """The array in the memory of ``out`` that is to ``a`` as ``out`` is to ``source``; None if it is not all of it."""
+    same = bounds(a) == bounds(source) and a.nbytes == source.nbytes == bounds(a)[1] - bounds(a)[0]
+    if not same or not same_layout(source, out) or min((*a.strides, *out.strides), default=0) < 0:
+        return None
+    return np.lib.stride_tricks.as_strided(out, a.shape, a.strides)
+
+
 def _fused(steps: list[Step], facts: Facts, kernel: str, combine: Callable[[Step, Step], Step | None]) -> list[Step]:
     """Each call of ``kernel`` combined with the one whose result it alone reads, in that one's place or its own."""
     result: list[Step | None] = list(steps)
@@ -173,7 +182,7 @@ def _fused(steps: list[Step], facts: Facts, kernel: str, combine: Callable[[Step
         before = None if at is None else result[at]
         if at is None or before is None or not facts.only_reader(source, at, i):
             continue
-        if not same_layout(before.arrays[0], source) or before.outputs != 1:
+        if before.outputs != 1:
             continue
         whole = combine(before, step)
         if whole is not None and whole.call().ready:
@@ -195,7 +204,7 @@ def relu_into_linear(steps: list[Step], facts: Facts) -> list[Step]:
     """``relu(linear(x))`` is one call."""
 
     def combine(before: Step, relu: Step) -> Step | None:
-        if before.kernel != "linear" or before.scalars != (0.0,):
+        if before.kernel != "linear" or before.scalars != (0.0,) or not same_layout(before.arrays[0], relu.arrays[0]):
             return None
         return replace(before, arrays=(relu.arrays[0], *before.arrays[1:]), scalars=(1.0,))
 
@@ -207,7 +216,9 @@ def mask_into_product(steps: list[Step], facts: Facts) -> list[Step]:
 
     def combine(before: Step, mask: Step) -> Step | None:
         out = mask.arrays[0]
-        if before.kernel != "matmul" or before.arrays[0].ndim != 2 or min(out.shape) < 2 or not out.flags.c_contiguous:
+        if before.kernel != "matmul" or not same_layout(before.arrays[0], out):
+            return None
+        if out.ndim != 2 or min(out.shape) < 2 or not out.flags.c_contiguous:
             return None
         return replace(before, kernel="matmul_relu_grad", arrays=(out, *before.arrays[1:], mask.arrays[2]))
 
@@ -218,10 +229,10 @@ def written_in_place(steps: list[Step], facts: Facts) -> list[Step]:
     """A result that is only copied elsewhere is written there at once."""
 
     def combine(before: Step, copy: Step) -> Step | None:
-        out, source = copy.arrays
-        if not same_layout(out, source) or before.family in ("UPDATE", "CELLS"):
+        if before.family in ("UPDATE", "CELLS", "PYTHON"):
             return None
-        return replace(before, arrays=(out, *before.arrays[1:]))
+        there = in_place_of(before.arrays[0], copy.arrays[1], copy.arrays[0])
+        return None if there is None else replace(before, arrays=(there, *before.arrays[1:]))
 
     return _fused(steps, facts, "copy", combine)
 
