@@ -676,13 +676,13 @@ cdef class Replay:
         cdef patch one
         cdef int64_t distance
         cdef int slot
-        self.native = [call for call in calls if call.native]
-        self.stops = []
-        for call_ in calls:
-            if call_.native:
-                self.count += 1
+        self.native, self.stops = [], []
+        for each in calls:
+            if each.native:
+                self.native.append(each)
             else:
-                self.stops.append((self.count, call_))
+                self.stops.append((len(self.native), each))
+        self.count = len(self.native)
         self.calls = <mg_call *>malloc(max(self.count, 1) * sizeof(mg_call))
         if self.calls == NULL:
             raise MemoryError
@@ -702,7 +702,9 @@ cdef class Replay:
                     if 0 <= distance < cnp.PyArray_NBYTES(batch):
                         one.call, one.slot, one.offset = i, slot, distance
                         found += (<char *>&one)[:sizeof(patch)]
-            others = [*outputs, *(a for _, call_ in self.stops for a in call_.arrays), *written]
+            others = [*outputs, *written]
+            for _, each in self.stops:
+                others += each.arrays
             self.patches.append(None if any([overlap(batch, a) for a in others]) else found)
 
     def __dealloc__(self):

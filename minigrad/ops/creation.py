@@ -10,7 +10,7 @@ from ..tensor import Tensor
 
 def _to_array(data: Any, dtype: DTypeLike | None, copy: bool | None) -> np.ndarray[Any, Any]:
     if isinstance(data, Tensor):
-        data = data.data
+        data = data.numpy()
     elif not isinstance(data, np.ndarray | np.generic) and hasattr(data, "__dlpack__"):
         data = np.from_dlpack(data)
     known = isinstance(data, np.ndarray | np.generic)

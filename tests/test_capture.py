@@ -1,0 +1,519 @@
+"""Capture: a replay is the eager step, bit for bit; what it could not repeat is refused."""
+
+import gc
+import threading
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import nn, optim, passes
+from minigrad.testing.strategies import arguments
+from tests.ops.test_gradients import every_operation
+
+Step = Callable[..., Any]
+F32 = np.float32
+
+# Whole training steps ------------------------------------------------------------------------------
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
+    "relu": mg.relu,
+    "tanh": mg.tanh,
+    "sigmoid": mg.sigmoid,
+    "gelu": mg.gelu,
+    "none": lambda x: x,
+    "clip": lambda x: mg.clip(x, -0.5, 0.5),
+}
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "sgd": lambda p, lr: optim.SGD(p, lr, weight_decay=0.01),
+    "momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9, l1=0.001),
+    "nesterov": lambda p, lr: optim.SGD(p, lr, momentum=0.9, nesterov=True),
+    "adagrad": optim.Adagrad,
+    "rmsprop": lambda p, lr: optim.RMSprop(p, lr, momentum=0.5, centered=True),
+    "adam": optim.Adam,
+    "adamw": lambda p, lr: optim.AdamW(p, lr, l1=0.01, l1_form="proximal"),
+}
+RATES: dict[str, Any] = {
+    "number": 0.05,
+    "cosine": mg.schedules.cosine(0.05, T_max=5),
+    "function": lambda step: 0.05 if step < 3 else 0.7**step,
+}
+
+
+class Net(nn.Module):
+    """A small net of drawn parts."""
+
+    def __init__(self, sizes: list[int], activation: str, p: float, norm: bool) -> None:
+        mg.manual_seed(7)
+        self.layers = nn.Sequential(*[nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)])
+        self.drop = nn.Dropout(p)
+        self.activation, self.norm = activation, norm
+
+    def forward(self, x: Any) -> Any:
+        for i, layer in enumerate(self.layers):
+            if i:
+                x = self.drop(ACTIVATIONS[self.activation](x))
+                x = mg.layer_norm(x, x.shape[-1]) if self.norm else x
+            x = layer(x)
+        return x
+
+
+@st.composite
+def trainings(draw: st.DrawFn) -> dict[str, Any]:
+    sizes = draw(st.lists(st.integers(1, 20), min_size=2, max_size=4))
+    return {
+        "sizes": sizes,
+        "batch": draw(st.integers(1, 20)),
+        "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "p": draw(st.sampled_from([0.0, 0.3])),
+        "norm": draw(st.booleans()),
+        "loss": draw(st.sampled_from(["cross_entropy", "mse", "sum of rows"])),
+        "optimizer": draw(st.sampled_from(sorted(OPTIMIZERS))),
+        "rate": draw(st.sampled_from(sorted(RATES))),
+        "halves": draw(st.booleans()),
+        "zeroed": draw(st.sampled_from(["before", "after"])),
+    }
+
+
+class Training:
+    """A step, and all that it changes."""
+
+    def __init__(self, drawn: dict[str, Any]) -> None:
+        self.drawn = drawn
+        self.net = Net(drawn["sizes"], drawn["activation"], drawn["p"], drawn["norm"])
+        self.optimizer = OPTIMIZERS[drawn["optimizer"]](self.net.parameters(), lr=RATES[drawn["rate"]])
+
+    def loss(self, x: Any, y: Any) -> Any:
+        found = self.net(x)
+        if self.drawn["loss"] == "cross_entropy":
+            return mg.cross_entropy(found, y)
+        if self.drawn["loss"] == "mse":
+            return mg.mse_loss(found, mg.reshape(y, (-1, 1)).astype(F32) + mg.zeros(found.shape))
+        return (found * found).sum(1).mean()
+
+    def step(self, x: Any, y: Any) -> Any:
+        if self.drawn["zeroed"] == "before":
+            self.optimizer.zero_grad()
+        loss = self.loss(x, y)
+        loss.backward()
+        if self.drawn["halves"]:
+            self.loss(x * 0.5, y).backward()
+        self.optimizer.step()
+        if self.drawn["zeroed"] == "after":
+            self.optimizer.zero_grad()
+        return {"loss": loss, "more": (loss * 2, 3)}
+
+    def state(self) -> list[bytes]:
+        arrays = [p.data for p in self.net.parameters()]
+        arrays += [a for states in self.optimizer.state.values() for a in states]
+        arrays += [np.zeros(0) if p.grad is None else p.grad.data for p in self.net.parameters()]
+        arrays += [self.optimizer.step_count, self.net.drop.rng.counter]
+        arrays += [cell for group in self.optimizer.param_groups for cell in group.cells.values()]
+        return [a.tobytes() for a in arrays]
+
+
+def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(0)
+    n, first, last = drawn["batch"], drawn["sizes"][0], drawn["sizes"][-1]
+    return [(rng.standard_normal((n, first), F32), rng.integers(0, last, n)) for _ in range(count)]
+
+
+SUBSETS = st.lists(st.sampled_from(passes.DEFAULT), unique=True).map(tuple) | st.just(passes.DEFAULT)
+
+
+@given(drawn=trainings(), chosen=SUBSETS, arenas=st.booleans())
+def test_a_replay_is_the_eager_step_bit_for_bit(target: str, drawn: dict[str, Any], chosen: Any, arenas: bool) -> None:
+    eager, replayed, run = Training(drawn), Training(drawn), Training(drawn)
+    made = batches(drawn, 5)
+    program = mg.capture(replayed.step, *made[0], passes=chosen)
+    whole = mg.capture(run.step, *made[0])
+    losses = [eager.step(*made[0])["loss"].item()]
+    for x, y in made[1:]:
+        wanted = eager.step(x, y)
+        x, y = (x, y) if arenas else (np.asfortranarray(x), mg.tensor(y))
+        got = program(x, y)
+        assert got["loss"].data.tobytes() == wanted["loss"].data.tobytes()
+        assert (got["more"][0].item(), got["more"][1]) == (wanted["more"][0].item(), 3)
+        assert replayed.state() == eager.state()
+        losses.append(got["loss"].item())
+    data = [np.concatenate(parts) for parts in zip(*made, strict=True)]
+    found = whole.run(data, np.arange(drawn["batch"], len(data[0])))
+    assert found["loss"].tolist() == losses[1:]
+    assert run.state() == eager.state()
+
+
+@every_operation
+@given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
+def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataObject, dtype: Any) -> None:
+    args, kwargs = data.draw(arguments(operation, dtype))
+    tensors = [i for i, a in enumerate(args) if isinstance(a, np.ndarray | mg.Tensor)]
+    given = [np.array(args[i].data if isinstance(args[i], mg.Tensor) else args[i]) for i in tensors]
+    assume(all(a.size for a in given))
+    other = [a.reshape(-1)[::-1].reshape(a.shape) for a in given]
+
+    def stepper() -> Step:
+        attributes = deepcopy(kwargs)
+
+        def step(*inputs: Any) -> Any:
+            made = [x.detach().requires_grad_() if x.dtype.kind == "f" else x for x in inputs]
+            full = [made[tensors.index(i)] if i in tensors else a for i, a in enumerate(args)]
+            outputs = operation(*full, **attributes)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            tracked = [y for y in outputs if y.requires_grad]
+            leaves = [x for x in made if x.requires_grad]
+            if not tracked:
+                return outputs
+            total = sum([(y * y).sum() for y in tracked[1:]], (tracked[0] * tracked[0]).sum())
+            return outputs, [g for g in mg.grad(total, leaves, allow_unused=True) if g is not None]
+
+        return step
+
+    program, eager = mg.capture(stepper(), *given), stepper()
+    eager(*map(mg.tensor, given))
+    assert leaves_of(program(*other)) == leaves_of(eager(*map(mg.tensor, other)))
+
+
+def leaves_of(result: Any) -> list[Any]:
+    if isinstance(result, tuple | list):
+        return [leaf for part in result for leaf in leaves_of(part)]
+    return [(result.shape, result.dtype, (result.data + 0).tobytes())]
+
+
+# One at a time -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model() -> nn.Sequential:
+    mg.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.fixture
+def optimizer(model: nn.Sequential) -> optim.Adam:
+    return optim.Adam(model.parameters(), lr=0.01)
+
+
+@pytest.fixture
+def step(model: nn.Sequential, optimizer: optim.Adam) -> Step:
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = mg.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+X, Y = np.random.default_rng(0).standard_normal((6, 4), F32), np.array([0, 1, 2, 0, 1, 2])
+
+
+def test_a_users_operation_replays(step: Step) -> None:
+    @mg.operation(x=lambda g, x: g * 3 * x * x)
+    def cube(x: Any, /) -> Any:
+        return x**3
+
+    w = mg.tensor(np.ones(4, F32), requires_grad=True)
+    program = mg.capture(lambda x: (cube(x), mg.grad(cube(w * x).sum(), w)[0]), X)
+    y, g = program(2 * X)
+    np.testing.assert_array_equal(y.data, (2 * X) ** 3)
+    np.testing.assert_allclose(g.data, (3 * (2 * X) ** 3).sum(0), rtol=1e-5)
+
+
+def test_a_step_that_adds_to_gradients(model: nn.Sequential) -> None:
+    def step(x: Any) -> None:
+        model(x).sum().backward()
+
+    step(X)
+    program = mg.capture(step, X)
+    once = [p.grad.data / 2 for p in model.parameters()]
+    program(X)
+    for p, g in zip(model.parameters(), once, strict=True):
+        np.testing.assert_allclose(p.grad.data, 3 * g, rtol=1e-5)
+    model.zero_grad()
+    with pytest.raises(mg.CaptureError, match="replaced or forgotten; call zero_grad"):
+        program(X)
+
+
+def test_hyperparameters_and_parameters_are_read_where_they_are(
+    step: Step, model: nn.Sequential, optimizer: optim.Adam
+) -> None:
+    program = mg.capture(step, X, Y)
+    before = [p.data.copy() for p in model.parameters()]
+    optimizer.param_groups[0]["lr"] = 0.0
+    program(X, Y)
+    assert all((p.data == b).all() for p, b in zip(model.parameters(), before, strict=True))
+    model[2].weight.assign_(0)
+    model[2].bias.assign_(0)
+    assert program(X, Y).item() == pytest.approx(np.log(3))
+
+
+def test_a_schedule_may_be_changed_or_replaced_by_a_number(step: Step, optimizer: optim.Adam) -> None:
+    group = optimizer.param_groups[0]
+    group["lr"] = lambda step: 0.1 / (1 + step)
+    program = mg.capture(step, X, Y)
+    program(X, Y)
+    assert group["lr"] == 0.05
+    group["lr"] = mg.schedules.cosine(1.0, T_max=10)
+    program(X, Y)
+    assert group["lr"] == group.schedule(2)
+    group["lr"] = 0.125
+    program(X, Y)
+    assert group["lr"] == 0.125
+
+
+def test_gradients_and_results_are_there_afterwards(step: Step, model: nn.Sequential, optimizer: optim.Adam) -> None:
+    weight = model[0].weight
+    version = weight.storage().version
+    program = mg.capture(step, X, Y)
+    held = weight.grad
+    optimizer.zero_grad()
+    program(X, Y)
+    assert weight.grad is held
+    loss = program(X, Y)
+    value = loss.item()
+    program(X, Y)
+    assert loss.item() == value, "results are copies"
+    assert weight.storage().version == version + 4
+    assert weight.storage().writer == "Adam"
+
+
+def test_other_tensors_keep_what_they_were(model: nn.Sequential) -> None:
+    seen: list[mg.Tensor] = []
+
+    def step(x: Any) -> Any:
+        seen.append(model[0](x))
+        return seen[0].sum()
+
+    program = mg.capture(step, X)
+    before = seen[0].data.copy()
+    program(2 * X)
+    np.testing.assert_array_equal(seen[0].data, before)
+
+
+def test_without_gradients_kept(step: Step, model: nn.Sequential) -> None:
+    kept, lean = mg.capture(step, X, Y), mg.capture(step, X, Y, keep_grads=False)
+    lean(X, Y)
+    assert all(p.grad is None for p in model.parameters())
+    assert lean.arena.nbytes > kept.arena.nbytes
+
+
+def test_an_input_may_lie_in_memory_that_the_step_writes() -> None:
+    w = mg.tensor(np.ones((2, 3), F32), requires_grad=True)
+    sgd = optim.SGD([w], lr=1.0)
+
+    def step(x: Any) -> Any:
+        sgd.zero_grad()
+        loss = (w * x).sum()
+        loss.backward()
+        sgd.step()
+        return x * 1
+
+    program = mg.capture(step, np.ones((2, 3), F32))
+    before = w.data.copy()
+    np.testing.assert_array_equal(program(w.data).data, before)
+    np.testing.assert_array_equal(w.data, 0)
+
+
+def test_run_scales_bytes_and_reports_progress(step: Step) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 4), np.uint8)
+    labels = np.arange(30) % 3
+    program = mg.capture(step, images[:6].astype(F32) * F32(1 / 255), labels[:6])
+    seen: list[int] = []
+    losses = program.run((images, labels), np.arange(6, 30), progress=seen.append)
+    assert losses.shape == (4,)
+    assert seen[-1] == 4
+    assert sorted(seen) == seen
+
+
+def test_run_is_the_program_called(model: nn.Sequential) -> None:
+    program = mg.capture(lambda x: (model(x), model(x).sum()), X[:2])
+    last, sums = program.run((X,), [0, 1, 4, 5])
+    assert sums.tolist() == [program(X[:2])[1].item(), program(X[4:])[1].item()]
+    np.testing.assert_array_equal(last.data, program(X[4:])[0].data)
+
+
+def test_print_shows_every_call(step: Step, optimizer: optim.Adam) -> None:
+    program = mg.capture(step, X, Y)
+    text = str(program)
+    assert len(program) == len(text.splitlines()) - 2
+    assert "linear(float32[6, 8], float32[6, 4], float32[8, 4], float32[8], 1.0)" in text
+    assert "matmul_relu_grad" in text
+    assert " copy(float32[8, 4]" not in text
+
+
+# What is refused -------------------------------------------------------------------------------------
+
+
+def reading(how: Callable[[Any], Any]) -> Step:
+    def step(x: Any) -> Any:
+        how(x.sum())
+        return x
+
+    return step
+
+
+def pick(x: Any) -> Any:
+    return x[x > 0]
+
+
+MISUSE: dict[str, tuple[Step, str]] = {
+    "bool": (lambda x: x if x.sum() > 0 else -x, "a branch on a tensor"),
+    "float": (reading(float), "a number from a tensor"),
+    "int": (reading(int), "a number from a tensor"),
+    "item": (reading(lambda t: t.item()), "a number from a tensor"),
+    "numpy": (reading(lambda t: t.numpy()), r"numpy\(\)"),
+    "tolist": (reading(lambda t: t.tolist()), r"numpy\(\)"),
+    "asarray": (reading(np.asarray), r"numpy\(\)"),
+    "dlpack": (reading(np.from_dlpack), "DLPack"),
+    "index": (lambda x: x[[0, 1][mg.argmax(x)]], "a number from a tensor"),
+    "data-dependent shape": (pick, "boolean tensor"),
+    "tensor of a tensor": (reading(mg.tensor), r"numpy\(\)"),
+    "optimizer": (lambda x: optim.SGD([mg.ones(1)], 0.1), "making an optimizer"),
+    "generator": (lambda x: mg.random.Generator(3), "making a generator"),
+    "module": (lambda x: nn.Linear(4, 4)(x), "making a generator"),
+    "random numbers": (lambda x: x + mg.random.default_generator().uniform(x.shape), "drawing numbers"),
+    "permutation": (lambda x: x[mg.random.default_generator().permutation(6)], "drawing numbers"),
+    "nesting": (lambda x: mg.capture(lambda x: x, X), "does not nest"),
+    "a written input": (lambda x: x.assign_(0), "writes into an input"),
+    "a NumPy result": (lambda x: np.ones(3), "returned a NumPy array"),
+}
+
+
+@pytest.mark.parametrize("name", MISUSE)
+def test_refuses_to_record(name: str) -> None:
+    step, message = MISUSE[name]
+    with pytest.raises(mg.CaptureError, match=message):
+        mg.capture(step, X)
+    assert mg.capture(lambda x: x + 1, X)(X).shape == X.shape, "the recorder must be gone"
+    assert float(mg.ones(())) == 1
+
+
+def test_refuses_a_gradient_left_where_there_was_none(model: nn.Sequential) -> None:
+    with pytest.raises(mg.CaptureError, match="zero_grad"):
+        mg.capture(lambda x: model(x).sum().backward(), X)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ((X[:5], Y[:5]), mg.CaptureError, r"float32 \(6, 4\) as input 0, got float32 \(5, 4\); capture a second"),
+        ((X.astype(float), Y), mg.CaptureError, "got float64"),
+        ((X, Y.astype(np.int32)), mg.CaptureError, "input 1, got int32"),
+        ((X,), TypeError, "captured with 2 inputs, got 1"),
+        ((X, list(Y)), TypeError, "input 1 of step is an array"),
+        ((X, Y + 3), IndexError, "label"),
+    ],
+)
+def test_refuses_another_batch(step: Step, inputs: Any, error: type[Exception], message: str) -> None:
+    program = mg.capture(step, X, Y)
+    with pytest.raises(error, match=message):
+        program(*inputs)
+    program(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (((X,),), TypeError, "tuple of 2 arrays"),
+        ((X,), TypeError, "tuple of 2 arrays"),
+        (((X, Y[:5]),), ValueError, "data 1"),
+        (((X[:, :3], Y),), ValueError, "data 0"),
+        (((X.astype(float), Y),), TypeError, "data 0 of run.. is float64"),
+        (((X, Y), [0, 1]), ValueError, "at least one step"),
+        (((X, Y), [0, 1], 1), ValueError, "need 6 rows, order has 2"),
+        (((X, Y), [0, 1, 2, 3, 4, 6]), IndexError, "rows from 0 to 6"),
+        (((X, Y), [0, 1, 2, 3, 4, -1]), IndexError, "rows from -1"),
+        (((X, Y), [0.0, 1, 2, 3, 4, 5]), TypeError, "row of integers"),
+        (((X, Y), None, 0), ValueError, "at least one step"),
+        (((X, Y + 1),), IndexError, "label 3 lies outside the 3 classes"),
+    ],
+)
+def test_run_refuses(
+    step: Step, optimizer: optim.Adam, arguments: Any, error: type[Exception], message: str
+) -> None:
+    program = mg.capture(step, X, Y)
+    with pytest.raises(error, match=message):
+        program.run(*arguments)
+    assert optimizer.step_count == 1, "nothing was changed"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ((1.0,), TypeError, "a number is a 0-d array"),
+        ((X[:0],), ValueError, "a batch with something in it"),
+        ((mg.tensor(X, requires_grad=True),), mg.CaptureError, "requires grad"),
+    ],
+)
+def test_capture_refuses_inputs(inputs: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        mg.capture(lambda x: x, *inputs)
+
+
+def test_refuses_what_has_changed_since(step: Step, optimizer: optim.Adam) -> None:
+    program = mg.capture(step, X, Y)
+    before = mg.kernels.active()
+    mg.kernels.use("reference" if before != "reference" else "portable")
+    try:
+        with pytest.raises(mg.CaptureError, match="capture it again"):
+            program(X, Y)
+    finally:
+        mg.kernels.use(before)
+    optimizer.param_groups[0]["lr"] = lambda step: 0.1
+    with pytest.raises(mg.CaptureError, match="became a schedule"):
+        program(X, Y)
+
+
+def test_refuses_when_a_tensor_it_reads_is_gone() -> None:
+    w = mg.tensor([2.0])
+    program = mg.capture(lambda x: x * w, X)
+    assert program(X).data[0, 0] == 2 * X[0, 0]
+    del w
+    gc.collect()
+    with pytest.raises(mg.CaptureError, match=r"a tensor of shape \(1,\) that .* uses is gone"):
+        program(X)
+
+
+def test_refuses_two_threads_and_a_replay_in_a_recording(step: Step) -> None:
+    program = mg.capture(step, X, Y)
+    failures: list[BaseException] = []
+
+    def elsewhere(done: int) -> None:
+        def call() -> None:
+            with pytest.raises(mg.CaptureError, match="another thread") as caught:
+                program(X, Y)
+            failures.append(caught.value)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    program.run((X, Y), progress=elsewhere)
+    assert len(failures) == 1
+    with pytest.raises(mg.CaptureError, match="inside a step that is recorded"):
+        mg.capture(lambda x: program(x, Y), X)
+
+
+def test_other_threads_go_on_while_a_step_is_recorded() -> None:
+    sums: list[float] = []
+
+    def step(x: Any) -> Any:
+        thread = threading.Thread(target=lambda: sums.append((mg.ones(3) + 1).sum().item()))
+        thread.start()
+        thread.join()
+        return x + 1
+
+    assert len(mg.capture(step, X)) == 1
+    assert sums == [6]
+
+
+def test_a_step_that_fails_leaves_no_recorder(step: Step) -> None:
+    with pytest.raises(IndexError):
+        mg.capture(step, X, Y + 5)
+    mg.capture(step, X, Y)
