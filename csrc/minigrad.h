@@ -116,6 +116,7 @@ typedef struct {
     int feeds, logs;
 } mg_run_plan;
 int mg_replay(mg_call *calls, int64_t count, int64_t *at);
+int mg_replay_timed(mg_call *calls, int64_t count, int64_t *at, double *seconds);
 void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows);
 int mg_replay_steps(const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at);
 

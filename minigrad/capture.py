@@ -203,7 +203,7 @@ class Program:
         kept += [grad.data for _, grad, _ in self._leaves if grad is not None]
         plan = arrange([Step.of(call) for call in recorder.calls], kept, outputs, passes)
         self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
-        self.temporary_bytes = plan.temporary_bytes
+        self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
         self._replay = Replay(calls, self._inputs, self._outputs, plan.written)
         self._lock = threading.Lock()
@@ -350,6 +350,23 @@ class Program:
         for leaf, grad, _ in self._leaves:
             leaf.grad = grad
 
+    def profile(self, replays: int = 100) -> Profile:
+        """Where the time goes: ``replays`` replays on the last batch, timed call by call.
+
+        What the calls write is put back afterwards, so nothing is trained.
+        """
+        held = [a for step in self.steps for a in step.scalars if isinstance(a, np.ndarray)]
+        held = [*{id(a): a for a in (*self._changed, *held)}.values()]
+        with self._only_one():
+            self._prepare(1)
+            before = [a.copy() for a in held]
+            try:
+                rounds = [self._replay.timed() for _ in range(replays)]
+            finally:
+                for a, value in zip(held, before, strict=True):
+                    np.copyto(a, value)
+        return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist())
+
     # To be read -----------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -364,6 +381,24 @@ class Program:
         yield f"  temporaries {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
         for i, step in enumerate(self.steps):
             yield f"  {i:3} {step}"
+
+
+class Profile:
+    """The median time of each call of a program; print it, or read ``seconds``, ``flops`` and ``bytes``, a number a call."""
+
+    def __init__(self, name: str, steps: Sequence[Step], seconds: list[float]) -> None:
+        self.name, self.steps, self.seconds = name, steps, seconds
+        self.flops = [2 * step.call().work if step.family == "MATMUL" else 0 for step in steps]
+        self.bytes = [sum(a.nbytes for a in step.arrays) for step in steps]
+
+    def __repr__(self) -> str:
+        total = sum(self.seconds)
+        lines = [f"{self.name}: {1e6 * total:.1f} us in {len(self.steps)} calls", "      us   share   GFLOP/s    GB/s"]
+        for step, seconds, flops, moved in zip(self.steps, self.seconds, self.flops, self.bytes, strict=True):
+            rate = f"{flops / seconds / 1e9:9.1f}" if flops and seconds > 0 else " " * 9
+            pace = f"{moved / seconds / 1e9:7.1f}" if seconds > 0 else " " * 7
+            lines.append(f"{1e6 * seconds:8.2f}  {seconds / total:6.1%} {rate} {pace}  {step}")
+        return "\n".join(lines)
 
 
 def _taken_apart(result: Any) -> tuple[Any, list[Array]]:

@@ -13,6 +13,7 @@ from libc.stdlib cimport free, llabs, malloc
 from libc.string cimport memcpy, memset
 
 from functools import update_wrapper
+from time import perf_counter
 
 import numpy as np
 
@@ -69,6 +70,7 @@ cdef extern from "minigrad.h" nogil:
         const mg_log *log
         int feeds, logs
     int mg_replay(mg_call *calls, int64_t count, int64_t *at)
+    int mg_replay_timed(mg_call *calls, int64_t count, int64_t *at, double *seconds)
     void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows)
     int mg_replay_steps(const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at)
     int mg_num_threads()
@@ -757,6 +759,25 @@ cdef class Replay:
             status = mg_replay(self.calls + begin, end - begin, &at)
         if status != MG_OK:
             self.fail(begin + at, status, "")
+
+    def timed(self):
+        """One replay on the last batch: the seconds of each call, in the order of the list."""
+        cdef int64_t begin = 0, end, at = 0
+        cdef int status
+        cdef Array seconds = np.zeros(self.count)
+        cdef double *native = <double *>cnp.PyArray_DATA(seconds)
+        found = []
+        for end, call in (*self.stops, (self.count, None)):
+            status = mg_replay_timed(self.calls + begin, end - begin, &at, native + begin)
+            if status != MG_OK:
+                self.fail(begin + at, status, "")
+            found += seconds[begin:end].tolist()
+            begin = end
+            if call is not None:
+                start = perf_counter()
+                call.run()
+                found.append(perf_counter() - start)
+        return found
 
     cdef fail(self, int64_t at, int status, where):
         cdef Call call = self.native[at]

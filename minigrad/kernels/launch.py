@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -102,6 +103,14 @@ class ReferenceReplay:
             np.copyto(own, given)
         for call in self.calls:
             call.run()
+
+    def timed(self) -> list[float]:
+        seconds = []
+        for call in self.calls:
+            start = perf_counter()
+            call.run()
+            seconds.append(perf_counter() - start)
+        return seconds
 
     def run_steps(
         self,
