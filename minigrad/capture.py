@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -193,14 +194,17 @@ class Program:
         self._inputs = [x.data for x in inputs]
         self._result, outputs = _taken_apart(result)
         self._rates, self._groups = recorder.rates, recorder.groups
-        self._leaves = _settled_gradients(recorder, keep_grads)
+        settled = _settled_gradients(recorder, keep_grads)
+        self._leaves = [(leaf, grad) for leaf, grad, _ in settled]
+        self._added_to = [(leaf, grad) for leaf, grad, adds in settled if adds]
         self._writes = [(t.storage(), writer) for t, writer in recorder.written.values()]
-        self._alive = _closed_over(recorder, inputs)
+        self._gone: list[str] = []  # what the calls read and nobody can write to any more
+        self._alive = _closed_over(recorder, inputs, self._gone)
         for t, writer in recorder.written.values():
             if any(np.shares_memory(t.data, x) for x in self._inputs):
                 raise CaptureError(f"{writer} writes into an input of the step; copy it first")
         kept = [*self._inputs, *(t.data for t, _ in recorder.written.values())]
-        kept += [grad.data for _, grad, _ in self._leaves if grad is not None]
+        kept += [grad.data for _, grad in self._leaves if grad is not None]
         plan = arrange([Step.of(call) for call in recorder.calls], kept, outputs, passes)
         self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
@@ -212,12 +216,14 @@ class Program:
 
     def __call__(self, *inputs: Any) -> Any:
         """Make the step with another batch, of the shapes and dtypes that were captured."""
-        arrays = self._checked(inputs)
+        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        if not self._replay.fits(arrays):
+            self._refuse(arrays)
         with self._only_one():
             self._prepare(1)
-            self._replay.run(arrays)
+            outputs = self._replay.run(arrays)
             self._finish()
-            return _put_together(self._result, iter([wrap(out.copy()) for out in self._outputs]))
+            return wrap(outputs[0]) if self._result is Tensor else _put_together(self._result, map(wrap, outputs))
 
     def run(
         self,
@@ -304,10 +310,10 @@ class Program:
                         bad = a[(a < 0) | (a >= classes)][0]
                         raise IndexError(f"label {bad} lies outside the {classes} classes")
 
-    def _checked(self, inputs: tuple[Any, ...]) -> list[Array]:
-        if len(inputs) != len(self._inputs):
-            raise TypeError(f"{self.name} was captured with {len(self._inputs)} inputs, got {len(inputs)}")
-        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    def _refuse(self, arrays: list[Any]) -> None:
+        """Raise for inputs that do not fit."""
+        if len(arrays) != len(self._inputs):
+            raise TypeError(f"{self.name} was captured with {len(self._inputs)} inputs, got {len(arrays)}")
         for i, (got, own) in enumerate(zip(arrays, self._inputs, strict=True)):
             if not isinstance(got, np.ndarray):
                 raise TypeError(f"input {i} of {self.name} is an array or a tensor, got {type(got).__name__}")
@@ -316,7 +322,6 @@ class Program:
                     f"{self.name} was captured with {own.dtype} {own.shape} as input {i}, got {got.dtype} {got.shape}; "
                     "capture a second program for it"
                 )
-        return arrays
 
     def _only_one(self) -> threading.Lock:
         if self._lock.locked():
@@ -329,11 +334,10 @@ class Program:
         """Check that what the calls were recorded with still holds; fill the tables of schedules."""
         if active() != self.target:
             raise CaptureError(f"{self.name} was captured on {self.target}, now {active()} is active; capture it again")
-        for ref, what in self._alive:
-            if ref() is None:
-                raise CaptureError(f"{what} that {self.name} uses is gone; keep it, or capture again with the new one")
-        for leaf, grad, accumulates in self._leaves:
-            if accumulates and leaf.grad is not grad:
+        if self._gone:
+            raise CaptureError(f"{self._gone[0]} that {self.name} uses is gone; keep it, or capture again")
+        for leaf, grad in self._added_to:
+            if leaf.grad is not grad:
                 raise CaptureError(
                     f"{self.name} adds to gradients, and the one of a {leaf.shape} leaf was replaced or forgotten; "
                     "call zero_grad() in the step, or capture again"
@@ -347,7 +351,7 @@ class Program:
     def _finish(self) -> None:
         for storage, writer in self._writes:
             storage.written(writer)
-        for leaf, grad, _ in self._leaves:
+        for leaf, grad in self._leaves:
             leaf.grad = grad
 
     def profile(self, replays: int = 100) -> Profile:
@@ -447,11 +451,15 @@ def _settled_gradients(recorder: Recorder, keep_grads: bool) -> list[tuple[Tenso
     return leaves
 
 
-def _closed_over(recorder: Recorder, inputs: list[Tensor]) -> list[tuple[weakref.ref[Tensor], str]]:
-    """The tensors from outside that the calls read; those made and forgotten in the step are constants."""
+def _closed_over(recorder: Recorder, inputs: list[Tensor], gone: list[str]) -> list[weakref.ref[Tensor]]:
+    """The tensors from outside that the calls read, which say so in ``gone`` when they die.
+
+    Those made and forgotten in the step are constants.
+    """
     own = {id(x) for x in inputs}
-    return [
-        (ref, f"a tensor of shape {tensor.shape}")
-        for key, ref in recorder.read.items()
-        if key not in own and (tensor := ref()) is not None
-    ]
+    alive = [tensor for key, ref in recorder.read.items() if key not in own and (tensor := ref()) is not None]
+    return [weakref.ref(t, partial(_note, gone, f"a tensor of shape {t.shape}")) for t in alive]
+
+
+def _note(gone: list[str], what: str, ref: Any) -> None:
+    gone.append(what)

@@ -668,7 +668,7 @@ cdef class Replay:
     cdef int64_t count, work
     cdef list native     # the Call of each entry of calls
     cdef list stops      # (entries of calls before it, call): what runs in Python
-    cdef list inputs, held, logs, written
+    cdef list inputs, outputs, held, written
     cdef list patches    # for each input its patches, as bytes; None where it must be copied in
     cdef list addresses  # to which each input is bound
 
@@ -692,7 +692,7 @@ cdef class Replay:
             call = self.native[i]
             self.calls[i] = call.c
             self.work += call.c.work
-        self.inputs, self.held, self.written = inputs, list(inputs), written
+        self.inputs, self.outputs, self.held, self.written = inputs, outputs, list(inputs), written
         self.addresses = [<size_t>cnp.PyArray_DATA(<Array>a) for a in inputs]
         self.patches = []
         for batch in inputs:
@@ -734,12 +734,26 @@ cdef class Replay:
         for k in range(len(found) // sizeof(patch)):
             self.calls[patches[k].call].array[patches[k].slot] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
 
+    def fits(self, list arrays):
+        """Whether ``arrays`` are ndarrays with the shapes and dtypes of the inputs."""
+        cdef Py_ssize_t i
+        if len(arrays) != len(self.inputs):
+            return False
+        for i in range(len(arrays)):
+            if not isinstance(arrays[i], cnp.ndarray) or not same_shape(<Array>arrays[i], <Array>self.inputs[i]):
+                return False
+            if cnp.PyArray_DESCR(<Array>arrays[i]) is not cnp.PyArray_DESCR(<Array>self.inputs[i]):
+                if arrays[i].dtype != self.inputs[i].dtype:
+                    return False
+        return True
+
     def run(self, list arrays):
-        """One replay on ``arrays``, which have the shapes and dtypes of the inputs."""
+        """One replay on ``arrays``, which fit; gives copies of the outputs."""
         cdef int i
         for i in range(len(arrays)):
             self.bind(i, <Array>arrays[i])
         self.once()
+        return [cnp.PyArray_NewCopy(<Array>a, cnp.NPY_CORDER) for a in self.outputs]
 
     cdef once(self):
         cdef int64_t begin = 0, end

@@ -96,13 +96,20 @@ class ReferenceReplay:
     """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
 
     def __init__(self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array]) -> None:
-        self.calls, self.inputs = calls, inputs
+        self.calls, self.inputs, self.outputs = calls, inputs, outputs
 
-    def run(self, arrays: list[Array]) -> None:
+    def fits(self, arrays: list[Any]) -> bool:
+        return len(arrays) == len(self.inputs) and all(
+            isinstance(a, np.ndarray) and a.shape == own.shape and a.dtype == own.dtype
+            for a, own in zip(arrays, self.inputs, strict=True)
+        )
+
+    def run(self, arrays: list[Array]) -> list[Array]:
         for own, given in zip(self.inputs, arrays, strict=True):
             np.copyto(own, given)
         for call in self.calls:
             call.run()
+        return [out.copy() for out in self.outputs]
 
     def timed(self) -> list[float]:
         seconds = []
