@@ -24,7 +24,7 @@ from . import autograd
 from .errors import CaptureError
 from .kernels import recording
 from .kernels.launch import Array, PythonCall, Replay, active, launch, observe
-from .passes import DEFAULT, Step, arrange
+from .passes import DEFAULT, Pass, Step, arrange
 from .tensor import Tensor, ops, wrap
 
 TABLE = 1024  # updates that a schedule's table looks ahead
@@ -145,7 +145,9 @@ class Rate:
         self.filled = TABLE
 
 
-def capture(step: Callable[..., Any], *inputs: Any, keep_grads: bool = True, passes: Sequence[Any] = DEFAULT) -> Program:
+def capture(
+    step: Callable[..., Any], *inputs: Any, keep_grads: bool = True, passes: Sequence[Pass] = DEFAULT
+) -> Program:
     """Run ``step(*inputs)`` once, for real, and return a ``Program`` that repeats it without Python.
 
     step : a function of tensors: forward, backward, update.  It returns a tensor, None, or tuples, lists
@@ -171,10 +173,10 @@ def capture(step: Callable[..., Any], *inputs: Any, keep_grads: bool = True, pas
 
 def _example(i: int, x: Any) -> Tensor:
     if isinstance(x, Tensor) and x.requires_grad:
-        raise CaptureError(f"input {i} requires grad, but its .grad would stay behind; return minigrad.grad() from the step")
+        raise CaptureError(f"input {i} requires grad, but its .grad would stay behind; return minigrad.grad() instead")
     data = x.data if isinstance(x, Tensor) else x
     if not isinstance(data, np.ndarray):
-        raise TypeError(f"capture takes arrays and tensors, got {type(x).__name__} as input {i}; a number is a 0-d array")
+        raise TypeError(f"input {i} of capture is an array or a tensor (a number: 0-d), got {type(x).__name__}")
     if data.size == 0:
         raise ValueError(f"capture needs a batch with something in it, got shape {data.shape} as input {i}")
     return Tensor(np.array(data, order="C", dtype=data.dtype.newbyteorder("=")))
@@ -188,7 +190,7 @@ class Program:
     """
 
     def __init__(
-        self, recorder: Recorder, inputs: list[Tensor], result: Any, name: str, keep_grads: bool, passes: Sequence[Any]
+        self, recorder: Recorder, inputs: list[Tensor], result: Any, name: str, keep_grads: bool, passes: Sequence[Pass]
     ) -> None:
         self.name, self.target = name, active()
         self._inputs = [x.data for x in inputs]
@@ -277,11 +279,13 @@ class Program:
         if len({own.shape[:1] for own in self._inputs}) != 1 or self._inputs[0].ndim == 0:
             raise CaptureError(f"run() feeds rows, but the inputs of {self.name} have no first axis in common")
         rows = len(self._inputs[0])
-        arrays = []
+        arrays: list[Array] = []
         for i, (given, own) in enumerate(zip(data, self._inputs, strict=True)):
             a = given.data if isinstance(given, Tensor) else np.asarray(given)
-            if a.shape[1:] != own.shape[1:] or a.ndim != own.ndim or len(a) != len(np.atleast_1d(arrays[0] if i else a)):
+            if a.ndim != own.ndim or a.shape[1:] != own.shape[1:]:
                 raise ValueError(f"data {i} of run() has shape {a.shape}, {self.name} takes rows like {own.shape}")
+            if arrays and len(a) != len(arrays[0]):
+                raise ValueError(f"data {i} of run() has {len(a)} rows, data 0 has {len(arrays[0])}")
             if a.dtype != own.dtype and not (a.dtype == np.uint8 and own.dtype == np.float32):
                 raise TypeError(f"data {i} of run() is {a.dtype}, {self.name} was captured with {own.dtype}")
             arrays.append(np.ascontiguousarray(a))
@@ -388,7 +392,7 @@ class Program:
 
 
 class Profile:
-    """The median time of each call of a program; print it, or read ``seconds``, ``flops`` and ``bytes``, a number a call."""
+    """The median time of each call; print it, or read the lists ``seconds``, ``flops`` and ``bytes``."""
 
     def __init__(self, name: str, steps: Sequence[Step], seconds: list[float]) -> None:
         self.name, self.steps, self.seconds = name, steps, seconds
@@ -431,18 +435,17 @@ def _put_together(structure: Any, tensors: Iterator[Tensor]) -> Any:
 
 
 def _settled_gradients(recorder: Recorder, keep_grads: bool) -> list[tuple[Tensor, Tensor | None, bool]]:
-    """For each leaf that received a gradient: the tensor that holds it afterwards, and whether it adds to one before."""
+    """For each leaf with a gradient the tensor that holds it afterwards, and whether the step adds to one before."""
     leaves = []
     for leaf, was_none, forgotten in recorder.deposits.values():
-        if was_none and not forgotten and leaf.grad is not None:
-            if keep_grads:
-                raise CaptureError(
-                    f"the step left a gradient in a {leaf.shape} leaf that had none before, so the next one would add "
-                    "to it; call zero_grad() in the step"
-                )
+        if not was_none and (leaf.grad is None or not keep_grads):
+            raise CaptureError("a step that adds to gradients from before must keep them; call zero_grad() first in it")
+        if was_none and not forgotten and leaf.grad is not None and keep_grads:
+            raise CaptureError(
+                f"the step left a gradient in a {leaf.shape} leaf that had none before, so the next one would add to "
+                "it; call zero_grad() in the step"
+            )
         if not keep_grads:
-            if not was_none:
-                raise CaptureError("a step that adds to gradients needs keep_grads=True")
             leaf.grad = None
         leaves.append((leaf, leaf.grad, not was_none))
     for leaf in recorder.forgotten.values():

@@ -90,7 +90,7 @@ class Generator:
 
     def bits(self, n: int) -> NDArray[np.uint32]:
         """The next ``n`` words; the counter moves by the blocks of four that they touch."""
-        recording.refuse("drawing numbers in Python", "draw them before the step and give them as an input; dropout can")
+        recording.refuse("drawing numbers in Python", "draw them before the step and give them as an input")
         blocks = -(-n // 4)
         position = np.uint64(int(self.counter)) + np.arange(blocks, dtype=np.uint64)
         counters = np.zeros((blocks, 4), np.uint32)

@@ -114,23 +114,23 @@ class Tensor:
 
     def numpy(self) -> NDArray[Any]:
         """The array itself; read-only where the tensor requires grad, since a write would go unseen."""
-        self._read("numpy()")
-        array = self.data.view()
+        array = self._taken("numpy()").view()
         if self._requires_grad:
             array.flags.writeable = False
         return array
 
     def item(self) -> Any:
         """The only element as a Python number; ``ValueError`` if there is not exactly one."""
-        self._read("a number from a tensor")
+        self._taken("a number from a tensor")
         if self.data.size != 1:
             raise ValueError(f"item() needs exactly one element, got shape {self.data.shape}")
         return self.data.item()
 
-    def _read(self, how: str) -> None:
-        """Its values are about to leave for Python, where a recorder cannot follow them."""
+    def _taken(self, how: str) -> NDArray[Any]:
+        """The array, about to leave for where a recorder cannot follow it."""
         if recording.current is not None:
             recording.refuse(how, recording.READING)
+        return self.data
 
     def assign_(self, value: Any, index: Any = ...) -> Tensor:
         """Write ``value`` (broadcast) into the tensor, or into ``tensor[index]``, outside the graph."""
@@ -165,11 +165,11 @@ class Tensor:
     # fmt: off
     def tolist(self) -> Any: return self.numpy().tolist()
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any: return np.array(self.numpy(), dtype, copy=copy)
-    def __dlpack__(self, **arguments: Any) -> Any: return self._read("DLPack") or self.data.__dlpack__(**arguments)
+    def __dlpack__(self, **arguments: Any) -> Any: return self._taken("DLPack").__dlpack__(**arguments)
     def __dlpack_device__(self) -> Any: return self.data.__dlpack_device__()
     def __len__(self) -> int: return len(self.data)
     def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self.data)))
-    def __bool__(self) -> bool: return self._read("a branch on a tensor") or bool(self.data)
+    def __bool__(self) -> bool: return bool(self._taken("a branch on a tensor"))
     def __float__(self) -> float: return float(self.item())
     def __int__(self) -> int: return int(self.item())
     def __hash__(self) -> int: return id(self)

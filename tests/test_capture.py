@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Net(nn.Module):
 
     def __init__(self, sizes: list[int], activation: str, p: float, norm: bool) -> None:
         mg.manual_seed(7)
-        self.layers = nn.Sequential(*[nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False)])
+        self.layers = nn.Sequential(*[nn.Linear(a, b) for a, b in pairwise(sizes)])
         self.drop = nn.Dropout(p)
         self.activation, self.norm = activation, norm
 
@@ -338,6 +339,16 @@ def test_run_is_the_program_called(model: nn.Sequential) -> None:
     np.testing.assert_array_equal(last.data, program(X[4:])[0].data)
 
 
+def test_a_profile_times_every_call_and_trains_nothing(step: Step, model: nn.Sequential, optimizer: optim.Adam) -> None:
+    program = mg.capture(step, X, Y)
+    before = [p.data.tobytes() for p in model.parameters()], int(optimizer.step_count)
+    profile = program.profile(replays=3)
+    assert len(profile.seconds) == len(profile.flops) == len(profile.bytes) == len(program)
+    assert profile.flops[0] == 2 * 6 * 4 * 8
+    assert len(str(profile).splitlines()) == len(program) + 2
+    assert ([p.data.tobytes() for p in model.parameters()], int(optimizer.step_count)) == before
+
+
 def test_print_shows_every_call(step: Step, optimizer: optim.Adam) -> None:
     program = mg.capture(step, X, Y)
     text = str(program)
@@ -399,6 +410,19 @@ def test_refuses_a_gradient_left_where_there_was_none(model: nn.Sequential) -> N
         mg.capture(lambda x: model(x).sum().backward(), X)
 
 
+def test_refuses_to_forget_gradients_that_it_adds_to(model: nn.Sequential) -> None:
+    def step(x: Any) -> None:
+        model(x).sum().backward()
+        model.zero_grad()
+
+    model(X).sum().backward()
+    with pytest.raises(mg.CaptureError, match="must keep them"):
+        mg.capture(step, X)
+    step(X)
+    mg.capture(step, X)(X)
+    assert model[0].weight.grad is None
+
+
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
@@ -434,9 +458,7 @@ def test_refuses_another_batch(step: Step, inputs: Any, error: type[Exception], 
         (((X, Y + 1),), IndexError, "label 3 lies outside the 3 classes"),
     ],
 )
-def test_run_refuses(
-    step: Step, optimizer: optim.Adam, arguments: Any, error: type[Exception], message: str
-) -> None:
+def test_run_refuses(step: Step, optimizer: optim.Adam, arguments: Any, error: type[Exception], message: str) -> None:
     program = mg.capture(step, X, Y)
     with pytest.raises(error, match=message):
         program.run(*arguments)
@@ -471,10 +493,10 @@ def test_refuses_what_has_changed_since(step: Step, optimizer: optim.Adam) -> No
 
 
 def test_refuses_when_a_tensor_it_reads_is_gone() -> None:
-    w = mg.tensor([2.0])
-    program = mg.capture(lambda x: x * w, X)
+    scale = [mg.tensor([2.0])]
+    program = mg.capture(lambda x: x * scale[0], X)
     assert program(X).data[0, 0] == 2 * X[0, 0]
-    del w
+    scale.clear()
     gc.collect()
     with pytest.raises(mg.CaptureError, match=r"a tensor of shape \(1,\) that .* uses is gone"):
         program(X)

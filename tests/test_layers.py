@@ -14,7 +14,8 @@ PACKAGE = Path(minigrad.__file__).parent
 # What each part may import of ours, besides itself.
 ENGINE = {"errors", "kernels", "random", "tensor", "operations", "autograd"}
 BELOW_TRAINING = ENGINE | {
-    "ops", "func", "nn", "optim", "schedules", "regularizers", "data", "preprocessing", "augmentation", "capture", "passes"
+    "ops", "func", "nn", "optim", "schedules", "regularizers", "data", "preprocessing", "augmentation",
+    "capture", "passes",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),

@@ -23,4 +23,4 @@ def refuse(what: str, advice: str) -> None:
         raise CaptureError(f"{what} cannot be recorded; {advice}")
 
 
-READING = "a replay runs no Python: keep to operations (where() instead of a branch), or return the tensor from the step"
+READING = "a replay runs no Python: keep to operations, as where() for a branch, or return the tensor from the step"

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..kernels import launch
-from ..kernels.launch import Array, as_array
+from ..kernels.launch import Array, as_array, contiguous
 from ..operations import operation
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 from .domain import Bits, Domain, Labels
 from .elementwise import exp, square, subtract
 from .reductions import mean, sum
-from .shape import contiguous, reshape
+from .shape import reshape
 
 ROWS = Domain("nonempty", attributes={"axis": "axis"})
 
