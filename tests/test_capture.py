@@ -468,7 +468,7 @@ def test_run_refuses(step: Step, optimizer: optim.Adam, arguments: Any, error: t
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        ((1.0,), TypeError, "a number is a 0-d array"),
+        ((1.0,), TypeError, "a number: 0-d"),
         ((X[:0],), ValueError, "a batch with something in it"),
         ((mg.tensor(X, requires_grad=True),), mg.CaptureError, "requires grad"),
     ],
