@@ -93,15 +93,22 @@ static int64_t multiply_adds(const mg_call *call) {
 
 int mg_parts(const mg_call *call) { return mg_share(multiply_adds(call)); }
 
-int mg_run(mg_call *call) {
-    const mg_table *table = atomic_load_explicit(&active, memory_order_acquire);
-    if (!table->run[call->kernel]) return MG_NO_KERNEL;
+int64_t mg_prepare(mg_call *call) {
+    const mg_scratch_bytes bytes = atomic_load_explicit(&active, memory_order_acquire)->scratch[call->kernel];
     call->parts = mg_parts(call);
-    if (call->parts > 1) mg_rouse(call->parts, multiply_adds(call));
     call->scratch = NULL;
-    if (table->scratch[call->kernel]) {
-        const int64_t bytes = table->scratch[call->kernel](call);
-        if (bytes > 0 && !(call->scratch = scratch(bytes))) return MG_NO_MEMORY;
-    }
-    return table->run[call->kernel](call);
+    return bytes ? bytes(call) : 0;
+}
+
+int mg_start(const mg_call *call) {
+    const mg_kernel run = atomic_load_explicit(&active, memory_order_acquire)->run[call->kernel];
+    if (!run) return MG_NO_KERNEL;
+    if (call->parts > 1) mg_rouse(call->parts, multiply_adds(call));
+    return run(call);
+}
+
+int mg_run(mg_call *call) {
+    const int64_t bytes = mg_prepare(call);
+    if (bytes > 0 && !(call->scratch = scratch(bytes))) return MG_NO_MEMORY;
+    return mg_start(call);
 }

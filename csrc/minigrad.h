@@ -94,6 +94,9 @@ int mg_use(int target);
 int mg_has(int kernel);
 int mg_parts(const mg_call *call); /* how many threads may share it */
 int mg_run(mg_call *call);
+/* The two halves of mg_run: what it works out, with the bytes of scratch to be supplied; then the kernel. */
+int64_t mg_prepare(mg_call *call);
+int mg_start(const mg_call *call);
 
 /* replay.c: a recorded list of calls. */
 typedef struct { /* an input of the list, and the data that it takes its rows from */
@@ -110,15 +113,21 @@ typedef struct { /* a result to be noted after each replay, one behind the other
 } mg_log;
 typedef struct {
     mg_call *calls;
-    int64_t count, rows; /* rows of a batch */
+    int64_t count;
+    int threads; /* for which the calls are prepared; 0 if they are not */
+    void *scratch;
+} mg_list;
+typedef struct {
+    int64_t rows; /* of a batch */
     const mg_feed *feed;
     const mg_log *log;
     int feeds, logs;
 } mg_run_plan;
-int mg_replay(mg_call *calls, int64_t count, int64_t *at);
-int mg_replay_timed(mg_call *calls, int64_t count, int64_t *at, double *seconds);
+int mg_settle(mg_list *list);
+int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at);
+int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds);
 void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows);
-int mg_replay_steps(const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at);
+int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at);
 
 /* threads.c: fixed pieces of independent outputs; `part`, below call->parts, tells threads apart. */
 typedef void (*mg_body)(const void *context, int64_t begin, int64_t end, int part);

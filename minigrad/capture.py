@@ -212,7 +212,7 @@ class Program:
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
         self._replay = Replay(calls, self._inputs, self._outputs, plan.written)
-        self._lock = threading.Lock()
+        self._running = False
 
     # Replay -------------------------------------------------------------------------------
 
@@ -221,11 +221,14 @@ class Program:
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         if not self._replay.fits(arrays):
             self._refuse(arrays)
-        with self._only_one():
+        self._begin()
+        try:
             self._prepare(1)
             outputs = self._replay.run(arrays)
             self._finish()
-            return wrap(outputs[0]) if self._result is Tensor else _put_together(self._result, map(wrap, outputs))
+        finally:
+            self._running = False
+        return wrap(outputs[0]) if self._result is Tensor else _put_together(self._result, map(wrap, outputs))
 
     def run(
         self,
@@ -252,8 +255,9 @@ class Program:
         logs = [np.empty(steps, out.dtype) for out in logged]
         updates = max([sum(step.writes(rate.step) for step in self.steps) for rate in self._rates], default=0)
         longest = TABLE // updates if updates else steps
-        with self._only_one():
-            done, chunk = 0, 1
+        done, chunk = 0, 1
+        self._begin()
+        try:
             while done < steps:
                 chunk = min(chunk, steps - done, longest)
                 self._prepare(chunk * max(updates, 1))
@@ -263,13 +267,15 @@ class Program:
                 finally:
                     self._finish()
                 done += chunk
-                if progress is not None:
-                    progress(done)
                 pace = (time.perf_counter() - began) / chunk
                 chunk = max(1, int(PAUSE / pace))
-            left = iter(logs)
-            results = [next(left) if out.ndim == 0 else out.copy() for out in self._outputs]
-            return _put_together(self._result, iter([wrap(a) for a in results]))
+                if progress is not None:
+                    progress(done)
+        finally:
+            self._running = False
+        left = iter(logs)
+        results = [next(left) if out.ndim == 0 else out.copy() for out in self._outputs]
+        return _put_together(self._result, map(wrap, results))
 
     def _checked_run(
         self, data: Sequence[Any], order: Any, steps: int | None, scale: float
@@ -327,12 +333,12 @@ class Program:
                     "capture a second program for it"
                 )
 
-    def _only_one(self) -> threading.Lock:
-        if self._lock.locked():
+    def _begin(self) -> None:
+        if self._running:
             raise CaptureError(f"{self.name} is running in another thread; capture a program for each")
         if recording.current is not None and recording.recorder() is not None:
             raise CaptureError("a program cannot run inside a step that is recorded; call the step itself")
-        return self._lock
+        self._running = True
 
     def _prepare(self, steps: int) -> None:
         """Check that what the calls were recorded with still holds; fill the tables of schedules."""
@@ -365,14 +371,15 @@ class Program:
         """
         held = [a for step in self.steps for a in step.scalars if isinstance(a, np.ndarray)]
         held = [*{id(a): a for a in (*self._changed, *held)}.values()]
-        with self._only_one():
+        self._begin()
+        before = [a.copy() for a in held]
+        try:
             self._prepare(1)
-            before = [a.copy() for a in held]
-            try:
-                rounds = [self._replay.timed() for _ in range(replays)]
-            finally:
-                for a, value in zip(held, before, strict=True):
-                    np.copyto(a, value)
+            rounds = [self._replay.timed() for _ in range(replays)]
+        finally:
+            self._running = False
+            for a, value in zip(held, before, strict=True):
+                np.copyto(a, value)
         return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist())
 
     # To be read -----------------------------------------------------------------------------

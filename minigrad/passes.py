@@ -160,6 +160,7 @@ Pass = Callable[[list[Step], Facts], list[Step]]
 
 
 def same_layout(a: Array, b: Array) -> bool:
+    """Whether two arrays have one shape, dtype and memory order."""
     return a.shape == b.shape and a.dtype == b.dtype and (a.strides == b.strides or a.size < 2)
 
 

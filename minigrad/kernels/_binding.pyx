@@ -63,16 +63,22 @@ cdef extern from "minigrad.h" nogil:
         const void *from_ "from"
         void *to
         int64_t bytes
-    ctypedef struct mg_run_plan:
+    ctypedef struct mg_list:
         mg_call *calls
-        int64_t count, rows
+        int64_t count
+        int threads
+        void *scratch
+    ctypedef struct mg_run_plan:
+        int64_t rows
         const mg_feed *feed
         const mg_log *log
         int feeds, logs
-    int mg_replay(mg_call *calls, int64_t count, int64_t *at)
-    int mg_replay_timed(mg_call *calls, int64_t count, int64_t *at, double *seconds)
+    int mg_settle(mg_list *list)
+    int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at)
+    int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds)
     void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows)
-    int mg_replay_steps(const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at)
+    int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t steps,
+                        int64_t *done, int64_t *at)
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
@@ -148,26 +154,34 @@ def rows_of_the_table():
     return known
 
 
+cdef struct span:
+    char *start
+    char *stop
+
+
+cdef inline span span_of(Array a) noexcept:
+    """The bytes in which an array lies."""
+    cdef span found
+    cdef int axis
+    cdef int64_t step
+    found.start = found.stop = <char *>cnp.PyArray_DATA(a)
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) == 0:
+            found.stop = found.start
+            return found
+        step = (cnp.PyArray_DIM(a, axis) - 1) * cnp.PyArray_STRIDE(a, axis)
+        if step < 0:
+            found.start += step
+        else:
+            found.stop += step
+    found.stop += cnp.PyArray_ITEMSIZE(a)
+    return found
+
+
 cdef inline bint overlap(Array a, Array b) noexcept:
     """Whether the stretches of memory in which two arrays lie have a byte in common."""
-    cdef char *first[2]
-    cdef char *last[2]
-    cdef Array of
-    cdef int side, axis
-    cdef int64_t step
-    for side in range(2):
-        of = b if side else a
-        first[side] = last[side] = <char *>cnp.PyArray_DATA(of)
-        for axis in range(cnp.PyArray_NDIM(of)):
-            if cnp.PyArray_DIM(of, axis) == 0:
-                return False
-            step = (cnp.PyArray_DIM(of, axis) - 1) * cnp.PyArray_STRIDE(of, axis)
-            if step < 0:
-                first[side] += step
-            else:
-                last[side] += step
-        last[side] += cnp.PyArray_ITEMSIZE(of)
-    return first[0] < last[1] and first[1] < last[0]
+    cdef span x = span_of(a), y = span_of(b)
+    return x.start < y.stop and y.start < x.stop and x.start < x.stop and y.start < y.stop
 
 
 cdef inline bint fits(Array a, char letter) noexcept:
@@ -664,13 +678,14 @@ cdef class Replay:
     the calls change, in which a batch must not lie.
     """
 
-    cdef mg_call *calls
-    cdef int64_t count, work
-    cdef list native     # the Call of each entry of calls
-    cdef list stops      # (entries of calls before it, call): what runs in Python
+    cdef mg_list list
+    cdef int64_t work
+    cdef list native     # the Call of each entry of the list
+    cdef list stops      # (entries before it, call): what runs in Python
     cdef list inputs, outputs, held, written
     cdef list patches    # for each input its patches, as bytes; None where it must be copied in
     cdef list addresses  # to which each input is bound
+    cdef span *spans     # of the written memory
 
     def __cinit__(self, list calls, list inputs, list outputs, list written):
         cdef Call call
@@ -680,24 +695,29 @@ cdef class Replay:
         cdef int slot
         self.native, self.stops = [], []
         for each in calls:
-            if each.native:
-                self.native.append(each)
-            else:
+            if not each.native:
                 self.stops.append((len(self.native), each))
-        self.count = len(self.native)
-        self.calls = <mg_call *>malloc(max(self.count, 1) * sizeof(mg_call))
-        if self.calls == NULL:
-            raise MemoryError
-        for i in range(self.count):
-            call = self.native[i]
-            self.calls[i] = call.c
+                continue
+            if each.work:
+                self.native.append(each)
+            call = each
             self.work += call.c.work
+        self.list.count = len(self.native)
+        self.list.calls = <mg_call *>malloc((self.list.count + 1) * sizeof(mg_call))
+        self.spans = <span *>malloc((len(written) + 1) * sizeof(span))
+        if self.list.calls == NULL or self.spans == NULL:
+            raise MemoryError
+        for i in range(self.list.count):
+            call = self.native[i]
+            self.list.calls[i] = call.c
+        for i in range(len(written)):
+            self.spans[i] = span_of(<Array>written[i])
         self.inputs, self.outputs, self.held, self.written = inputs, outputs, list(inputs), written
         self.addresses = [<size_t>cnp.PyArray_DATA(<Array>a) for a in inputs]
         self.patches = []
         for batch in inputs:
             found = b""
-            for i in range(self.count):
+            for i in range(self.list.count):
                 call = self.native[i]
                 for slot in range(call.c.arrays if call.row.family != UPDATE else 0):
                     distance = <char *>call.c.array[slot] - <char *>cnp.PyArray_DATA(batch)
@@ -710,17 +730,22 @@ cdef class Replay:
             self.patches.append(None if any([overlap(batch, a) for a in others]) else found)
 
     def __dealloc__(self):
-        free(self.calls)
+        free(self.list.calls)
+        free(self.list.scratch)
+        free(self.spans)
 
     cdef bind(self, int i, Array a):
         """Have the calls read input ``i`` from ``a``, or copy it to where they read."""
         cdef Array own = self.inputs[i]
         cdef bytes found = self.patches[i]
+        cdef span memory
+        cdef Py_ssize_t k
         cdef bint in_place = found is not None and (
             a is own or cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a))
         if in_place and a is not own:
-            for b in self.written:
-                in_place &= not overlap(a, <Array>b)
+            memory = span_of(a)
+            for k in range(len(self.written)):
+                in_place &= memory.start >= self.spans[k].stop or self.spans[k].start >= memory.stop
         if not in_place:
             if a is not own:
                 cnp.PyArray_CopyInto(own, a)
@@ -731,8 +756,8 @@ cdef class Replay:
             return
         self.addresses[i] = address
         cdef const patch *patches = <const patch *><const char *>found
-        for k in range(len(found) // sizeof(patch)):
-            self.calls[patches[k].call].array[patches[k].slot] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
+        for k in range(<Py_ssize_t>(len(found) // sizeof(patch))):
+            self.list.calls[patches[k].call].array[patches[k].slot] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
 
     def fits(self, list arrays):
         """Whether ``arrays`` are ndarrays with the shapes and dtypes of the inputs."""
@@ -761,30 +786,33 @@ cdef class Replay:
             self.stretch(begin, end)
             call.run()
             begin = end
-        self.stretch(begin, self.count)
+        self.stretch(begin, self.list.count)
 
     cdef stretch(self, int64_t begin, int64_t end):
-        cdef int64_t at
-        cdef int status
+        cdef int64_t at = begin
+        cdef int status = mg_settle(&self.list)
+        if status != MG_OK:
+            raise MemoryError("no memory for the scratch of a replay")
         if self.work > FEW * 16:
             with nogil:
-                status = mg_replay(self.calls + begin, end - begin, &at)
+                status = mg_replay(&self.list, begin, end, &at)
         else:
-            status = mg_replay(self.calls + begin, end - begin, &at)
+            status = mg_replay(&self.list, begin, end, &at)
         if status != MG_OK:
-            self.fail(begin + at, status, "")
+            self.fail(at, status, "")
 
     def timed(self):
         """One replay on the last batch: the seconds of each call, in the order of the list."""
         cdef int64_t begin = 0, end, at = 0
         cdef int status
-        cdef Array seconds = np.zeros(self.count)
+        cdef Array seconds = np.zeros(self.list.count)
         cdef double *native = <double *>cnp.PyArray_DATA(seconds)
         found = []
-        for end, call in (*self.stops, (self.count, None)):
-            status = mg_replay_timed(self.calls + begin, end - begin, &at, native + begin)
+        mg_settle(&self.list)
+        for end, call in (*self.stops, (self.list.count, None)):
+            status = mg_replay_timed(&self.list, begin, end, &at, native)
             if status != MG_OK:
-                self.fail(begin + at, status, "")
+                self.fail(at, status, "")
             found += seconds[begin:end].tolist()
             begin = end
             if call is not None:
@@ -812,7 +840,7 @@ cdef class Replay:
         cdef Array a, own
         cdef mg_run_plan plan
         cdef const int64_t *indices = <const int64_t *>cnp.PyArray_DATA(order) + first * rows
-        plan.calls, plan.count, plan.rows = self.calls, self.count, rows
+        plan.rows = rows
         plan.feed, plan.log, plan.feeds, plan.logs = feed, log, len(data), len(logs)
         for i in range(plan.feeds):
             a, own = data[i], self.inputs[i]
@@ -825,8 +853,10 @@ cdef class Replay:
             log[i].from_, log[i].bytes = cnp.PyArray_DATA(a), cnp.PyArray_ITEMSIZE(a)
             log[i].to = <char *>cnp.PyArray_DATA(own) + first * log[i].bytes
         if not self.stops:
+            if mg_settle(&self.list) != MG_OK:
+                raise MemoryError("no memory for the scratch of a replay")
             with nogil:
-                status = mg_replay_steps(&plan, indices, steps, &done, &at)
+                status = mg_replay_steps(&self.list, &plan, indices, steps, &done, &at)
             if status != MG_OK:
                 self.fail(at, status, f", in step {first + done}")
             return
