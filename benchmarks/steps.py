@@ -11,7 +11,7 @@ same weights, and the plain steps must agree in the loss before they are timed.
 import argparse
 import importlib.util
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -197,12 +197,11 @@ def contenders(task: Task, quick: bool) -> tuple[dict[str, Side], list[str]]:
         sides["JAX"] = peers.jax_step(task)
     if peers.torch:
         sides["torch"] = peers.torch_step(task)
+    if peers.torch and not quick:  # compiling takes its time
         try:
-            if quick:
-                raise RuntimeError("compiling is not quick")
             sides["torch.compile"] = peers.torch_compiled_step(task)
-        except Exception as error:  # whatever a compiler that is not usable makes of it
-            left_out.append(f"torch.compile is left out: {str(error).splitlines()[0]}.")
+        except Exception as error:  # whatever PyTorch makes of a compiler that is not usable
+            left_out.append(f"torch.compile is left out: {' '.join(str(error).split())[:200]}")
     return sides, left_out
 
 
@@ -256,40 +255,39 @@ def run(quick: bool) -> Row:
     return Row(str(net), "gathered", seconds)
 
 
-DEPTH, WIDTH, BATCH = "layers of width 16, batch 32", "width of two layers, batch 32", "batch, 64-64-10"
-POWERS = {DEPTH: 1, WIDTH: 2, BATCH: 1}  # how the arithmetic grows
+class Sweep(NamedTuple):
+    """Sizes in powers of two, the widths and the batch of each, and how the arithmetic grows with it."""
+
+    exponents: range
+    net: Callable[[int], tuple[tuple[int, ...], int]]
+    power: int = 1
 
 
-def sweeps(quick: bool) -> Iterator[tuple[str, int, tuple[int, ...], int]]:
-    """Name, size, net and batch, each name from small to large."""
-    for name, most in ((DEPTH, 256), (WIDTH, 2048), (BATCH, 4096)):
-        size = 8 if name == WIDTH else 1
-        while size <= (16 if quick else most):
-            net, batch = {DEPTH: ((16,) * (size + 1), 32), WIDTH: ((size,) * 3, 32), BATCH: ((64, 64, 10), size)}[name]
-            yield name, size, net, batch
-            size *= 2
+SWEEPS = {
+    "layers of width 16, batch 32": Sweep(range(9), lambda size: ((16,) * (size + 1), 32)),
+    "width of two layers, batch 32": Sweep(range(3, 12), lambda size: ((size,) * 3, 32), power=2),
+    "batch, 64-64-10": Sweep(range(13), lambda size: ((64, 64, 10), size)),
+}
 
 
 def growth(quick: bool) -> list[Row]:
-    """Our steps against depth, width and batch."""
-    options: dict[str, Any] = QUICK if quick else {"rounds": 9}
-    return [
-        Row(name, str(size), compare(ours(task(net, batch)), **options)) for name, size, net, batch in sweeps(quick)
-    ]
+    """Our steps against depth, width and batch, each from small to large."""
+    options = QUICK if quick else {"rounds": 9}
+    sizes = [(name, 2**i) for name, sweep in SWEEPS.items() for i in sweep.exponents[: 2 if quick else None]]
+    return [Row(name, str(size), compare(ours(task(*SWEEPS[name].net(size))), **options)) for name, size in sizes]
 
 
 # What is printed ----------------------------------------------------------------------
 
 
-def fastest(row: Row, ours: str) -> str:
-    """How many times as fast as the fastest peer."""
-    ratios = [row.ratio(ours, peer) for peer in PEERS if peer in row.seconds]
-    return verdict(min(ratios))
-
-
 def ratios(row: Row, ours: str, against: Sequence[str] = PEERS) -> list[tuple[float, str]]:
     """How many times as fast as each of these peers, and its name; empty where either was not timed."""
     return [(row.ratio(ours, peer), peer) for peer in against if {ours, peer} <= row.seconds.keys()]
+
+
+def fastest(row: Row, ours: str) -> str:
+    """How many times as fast as the fastest peer."""
+    return verdict(min(ratios(row, ours))[0])
 
 
 def claims(rows: Sequence[Row], run: Row, threads: int) -> Claims:
@@ -330,9 +328,10 @@ def report(quick: bool = False, threads: int = 1, save: Path | None = None) -> s
     ]
     if save and importlib.util.find_spec("matplotlib"):
         save.mkdir(parents=True, exist_ok=True)
+        powers = {name: sweep.power for name, sweep in SWEEPS.items()}
         named = [Row(str(row), "", row.seconds) for row in rows]
         picture.draw(named, save / "steps.png", f"training step, {best}\n{surroundings()}", ours=best)
-        picture.growth(sizes, POWERS, save / "growth.png", f"one training step\n{surroundings()}")
+        picture.growth(sizes, powers, save / "growth.png", f"one training step\n{surroundings()}")
     return "\n\n".join(parts) + "\n"
 
 
