@@ -45,7 +45,7 @@ def growth(rows: Sequence[Row], powers: Mapping[str, int], path: Path, title: st
     The grey line is laid through the last point of the fastest side.  Needs Matplotlib.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, NullLocator
+    from matplotlib.ticker import EngFormatter, NullFormatter, NullLocator
 
     sides = list(dict.fromkeys(side for row in rows for side in row.seconds))
     figure = Figure(figsize=(13, 4.2), layout="constrained")
@@ -64,6 +64,7 @@ def growth(rows: Sequence[Row], powers: Mapping[str, int], path: Path, title: st
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(EngFormatter("s"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(labelleft=True, labelsize=8)
         axes.set_xlabel(name, fontsize=9)
         axes.grid(linewidth=0.4, alpha=0.5)
