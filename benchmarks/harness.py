@@ -160,12 +160,22 @@ def verdict(ratio: float) -> str:
 # Where it ran --------------------------------------------------------------------
 
 
-def single_thread() -> None:
-    """Start the program anew with one thread on every side, unless it was: BLAS asks only while it is loaded."""
-    wanted = dict.fromkeys(THREADS, "1") | {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+def hold_threads(count: int) -> None:
+    """Start the program anew with so many threads on every side, unless it was: BLAS asks only while it is loaded.
+
+    XLA knows one thread or one for each core it may use, so it is given no more cores than threads.
+    """
+    wanted = dict.fromkeys(THREADS, str(count)) | {"XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={count > 1}".lower()}
+    if count > 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     if not wanted.items() <= os.environ.items():
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **wanted})
+
+
+def single_thread() -> None:
+    """One thread on every side, the usual comparison."""
+    hold_threads(1)
 
 
 def surroundings() -> str:

@@ -1,36 +1,76 @@
-"""The kernels' speed as a picture: a dot for each size, how many times as fast as each peer."""
+"""Pictures: how many times as fast as each peer, a dot for each size; and how the time grows with the size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import Row
 
-SHAPES = {"NumPy": "o", "torch": "^", "JAX": "s"}
+SHAPES = {"NumPy": "o", "torch": "^", "JAX": "s", "torch.compile": "v"}
 
 
-def draw(rows: Sequence[Row], path: Path, title: str) -> None:
+def draw(rows: Sequence[Row], path: Path, title: str, ours: str = "minigrad") -> None:
     """Names down, ratios across on a logarithmic axis; what is slower is red.  Needs Matplotlib."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     names = list(dict.fromkeys(row.name for row in rows))
     half = (len(names) + 1) // 2
-    figure = Figure(figsize=(13, 0.24 * half + 1.4), layout="constrained")
+    figure = Figure(figsize=(13, 0.24 * half + 1.7), layout="constrained")
     for axes, part in zip(figure.subplots(1, 2, sharex=True), (names[:half], names[half:]), strict=True):
         axes.axvline(1, color="0.4", linewidth=1)
         for peer, shape in SHAPES.items():
-            found = [(row.ratio("minigrad", peer), part.index(row.name)) for row in rows if row.name in part]
+            found = [(row.ratio(ours, peer), part.index(row.name)) for row in rows if row.name in part]
             found = [(ratio, place) for ratio, place in found if ratio == ratio]
             if found:
                 colours = ["tab:red" if ratio < 0.995 else "tab:blue" for ratio, _ in found]
                 axes.scatter(*zip(*found, strict=True), s=16, marker=shape, c=colours, alpha=0.6, linewidths=0)
                 axes.scatter([], [], s=16, marker=shape, c="0.3", label=peer)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}x")
         axes.set_yticks(range(len(part)), part, fontsize=8)
         axes.set_ylim(len(part) - 0.5, -0.5)
         axes.grid(axis="both", linewidth=0.4, alpha=0.5)
         axes.set_axisbelow(True)
-        axes.legend(loc="lower right", fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower right", ncols=len(SHAPES), fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.supxlabel("times as fast as the peer; red where slower", fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+def growth(rows: Sequence[Row], powers: Mapping[str, int], path: Path, title: str) -> None:
+    """A panel for each name, its cases across and seconds up, both logarithmic; a grey line grows with the power.
+
+    The grey line is laid through the last point of the fastest side.  Needs Matplotlib.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, NullFormatter, NullLocator
+
+    sides = list(dict.fromkeys(side for row in rows for side in row.seconds))
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    panels = figure.subplots(1, len(powers), sharey=True)
+    for axes, (name, power) in zip(panels, powers.items(), strict=True):
+        part = [row for row in rows if row.name == name]
+        sizes = [int(row.case) for row in part]
+        for side, shape in zip(sides, "o^", strict=False):
+            axes.plot(sizes, [row.seconds[side] for row in part], marker=shape, markersize=4, label=side)
+        last = min(part[-1].seconds.values())
+        ideal = [last * (size / sizes[-1]) ** power for size in sizes]
+        label = "in proportion" if power == 1 else f"with power {power}"
+        axes.plot(sizes, ideal, color="0.6", linewidth=1, linestyle="--", label=label, zorder=0)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [str(size) if len(sizes) < 10 or i % 2 == 0 else "" for i, size in enumerate(sizes)])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(EngFormatter("s"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(labelleft=True, labelsize=8)
+        axes.set_xlabel(name, fontsize=9)
+        axes.grid(linewidth=0.4, alpha=0.5)
+        axes.legend(loc="upper left", fontsize=8)
+    times = [seconds for row in rows for seconds in row.seconds.values()]
+    panels[0].set_ylim(min(times) / 1.5, max(times) * 1.5)
+    figure.suptitle(title, fontsize=10)
+    figure.supylabel("time of a training step", fontsize=9)
     figure.savefig(path, dpi=130)

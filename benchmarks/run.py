@@ -1,4 +1,4 @@
-"""Everything that is measured: what the kernels promise, every kernel, the eager path; Markdown and a picture.
+"""Everything that is measured: what the kernels promise, every kernel, the eager path, steps; Markdown and pictures.
 
     python benchmarks/run.py [--quick] [--save runs/bench]
 
@@ -14,18 +14,20 @@ import kernels
 import overhead
 import peers
 import picture
+import steps
 from harness import single_thread, surroundings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="All benchmarks, as Markdown and a picture.")
+    parser = argparse.ArgumentParser(description="All benchmarks, as Markdown and pictures.")
     parser.add_argument("--quick", action="store_true", help="the smallest case of each kernel, few rounds")
-    parser.add_argument("--save", type=Path, help="a folder for the Markdown and, with Matplotlib, the picture")
+    parser.add_argument("--save", type=Path, help="a folder for the Markdown and, with Matplotlib, the pictures")
     arguments = parser.parse_args()
     single_thread()
     peers.single_thread()
     rows = kernels.measure(arguments.quick)
     parts = [surroundings(), claims.report(arguments.quick), kernels.report(rows), overhead.report(arguments.quick)]
+    parts.append(steps.report(arguments.quick, save=arguments.save))
     text = "\n\n".join(parts)
     print(text)
     if arguments.save:
