@@ -527,6 +527,6 @@ def set_num_threads(n: int) -> None:
 use(os.environ.get("MINIGRAD_TARGET") or targets()[-1])
 if os.environ.get("MINIGRAD_NUM_THREADS"):
     text = os.environ["MINIGRAD_NUM_THREADS"]
-    if not text.isdecimal():
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise ValueError(f"MINIGRAD_NUM_THREADS must be a number from 1 to 64, got {text!r}")
     set_num_threads(int(text))

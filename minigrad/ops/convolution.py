@@ -22,7 +22,7 @@ def count_windows(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dila
     for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
         reach = d * (k - 1) + 1
         if n + sum(p) < reach:
-            raise ValueError(f"a kernel {kernel} that reaches over {reach} does not fit {size} padded by {padding}")
+            raise ValueError(f"a window {kernel} that reaches over {reach} does not fit {size} padded by {padding}")
         lengths.append((n + sum(p) - reach) // s + 1)
     return lengths[0], lengths[1]
 
@@ -140,7 +140,10 @@ def conv2d(
     (n, c, *size), (o, per_group, *kernel) = x.shape, weight.shape
     whole = isinstance(groups, int | np.integer) and not isinstance(groups, bool) and groups >= 1
     if not whole or o % groups or c != groups * per_group:
-        raise ValueError(f"conv2d cannot split x {x.shape} and weight {weight.shape} into {groups!r} groups")
+        raise ValueError(
+            f"conv2d needs x with as many channels as groups times the weight's second axis, and as many outputs as "
+            f"groups divide, got x {x.shape}, weight {weight.shape} and groups={groups!r}"
+        )
     if bias is not None and bias.shape != (o,):
         raise ValueError(f"conv2d needs a bias of shape {(o,)}, got {bias.shape}")
     same_float("conv2d", *[a.data for a in (x, weight, bias) if a is not None])

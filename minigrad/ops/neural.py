@@ -131,6 +131,9 @@ def layer_norm(
     Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
     """
     shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in shape):
+        kind = type(normalized_shape).__name__
+        raise TypeError(f"layer_norm needs an integer or several as normalized_shape, its second argument, got {kind}")
     x, weight, bias = (a if a is None or isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight, bias))
     if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
         raise ValueError(f"layer_norm over {shape} needs x that ends in it, no axis empty, got {x.shape}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -50,6 +51,7 @@ def fit(
     progress : a bar; None shows one on a terminal and prints a line an epoch elsewhere; False is silent.
     callback : called with each finished ``Epoch``.
 
+    Warns (``UserWarning``) at the first epoch whose training loss is not finite.
     Leaves the model in evaluation mode.  Raises ``ValueError`` for empty data and empty batches.
     """
     _check_model(model)
@@ -69,6 +71,9 @@ def fit(
     try:
         for number in range(1, epochs + 1):
             epoch = _epoch(number, model, batches, optimizer, loss, report)
+            if not math.isfinite(epoch.loss) and all(math.isfinite(e.loss) for e in history.epochs):
+                hint = "look for such numbers in the data, or lower the learning rate"
+                warnings.warn(f"the training loss of epoch {number} is {epoch.loss}: {hint}", stacklevel=2)
             if validation is not None:
                 val_loss, val_accuracy = evaluate(model, validation, loss)
                 epoch = replace(epoch, val_loss=val_loss, val_accuracy=val_accuracy)
@@ -163,7 +168,8 @@ def _hits(output: Any, y: Any) -> float:
     y = np.asarray(y)
     if output.ndim != 2 or y.ndim != 1 or y.dtype.kind not in "iu":
         return math.nan
-    return float((output.data.argmax(axis=1) == y).sum())
+    found = output.data.argmax(axis=1)  # the first NaN, where there is one: no answer
+    return float(((found == y) & ~np.isnan(output.data[np.arange(len(y)), found])).sum())
 
 
 def _share(hits: float, rows: int) -> float | None:

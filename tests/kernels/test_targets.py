@@ -83,7 +83,7 @@ def test_the_affinity_mask_is_the_default_number_of_threads() -> None:
     ("name", "value", "says"),
     [
         ("MINIGRAD_TARGET", "avx9", "target 'avx9' cannot run here; available: reference"),
-        ("MINIGRAD_NUM_THREADS", "0", "from 1 to 64, got 0"),
+        ("MINIGRAD_NUM_THREADS", "0", "MINIGRAD_NUM_THREADS must be a number from 1 to 64, got '0'"),
         ("MINIGRAD_NUM_THREADS", "two", "MINIGRAD_NUM_THREADS must be a number from 1 to 64, got 'two'"),
     ],
 )

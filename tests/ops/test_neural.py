@@ -165,6 +165,7 @@ def test_layer_norm_trains_its_weight_and_bias() -> None:
         (((3, 4), 4, np.ones(4, np.float32)), TypeError, "layer_norm does not mix float32 and float64"),
         (((3, 4), 4, None, None, "small"), ValueError, "could not convert"),
         (((3, 4), 4, mg.ones(4)), TypeError, "layer_norm does not mix float32 and float64"),
+        (((3, 4), np.ones(4), np.zeros(4)), TypeError, "as normalized_shape, its second argument, got ndarray"),
     ],
 )
 def test_layer_norm_refuses(arguments: Any, error: type[Exception], message: str) -> None:

@@ -345,3 +345,12 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
             shown += screen.read(65536)
     assert re.search(r"epoch 3/3 \|█+\| \d+:\d\d<\d+:\d\d, loss \d\.\d{4}, val \d\.\d{4}, \d+\.\d %", shown.decode())
     assert capsys.readouterr().out == ""
+
+
+def test_a_loss_that_is_not_finite_is_told_and_scores_nothing() -> None:
+    x, y = np.full((20, 2), np.nan, np.float32), np.zeros(20, np.int64)
+    model = nn.Linear(2, 3, rng=0)
+    with pytest.warns(UserWarning, match="the training loss of epoch 1 is nan"):
+        history = fit(model, (x, y), optimizer=optim.SGD(model.parameters(), lr=0.1), epochs=2, progress=False)
+    assert [epoch.accuracy for epoch in history.epochs] == [0, 0]
+    assert evaluate(model, (x, y))[1] == 0
