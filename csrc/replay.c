@@ -50,17 +50,24 @@ int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at
     return MG_OK;
 }
 
+static inline void pick_rows(const mg_feed *feed, const int64_t *order, int64_t rows, int64_t row) {
+    const char *data = feed->data;
+    char *to = feed->batch;
+    for (int64_t i = 0; i < rows; i++, to += row) memcpy(to, data + order[i] * row, (size_t)row);
+}
+
 /* Row order[i] of the data becomes row i of the batch; bytes become floats, times a scale. */
 void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows) {
-    for (int64_t i = 0; i < rows; i++) {
-        const char *from = (const char *)feed->data + order[i] * feed->row;
-        if (feed->scaled) {
-            const uint8_t *bytes = (const uint8_t *)from;
-            float *to = (float *)feed->batch + i * feed->row;
-            for (int64_t j = 0; j < feed->row; j++) to[j] = (float)bytes[j] * feed->scale;
-        } else {
-            memcpy((char *)feed->batch + i * feed->row, from, (size_t)feed->row);
+    if (feed->scaled) {
+        float *to = feed->batch;
+        for (int64_t i = 0; i < rows; i++, to += feed->row) {
+            const uint8_t *from = (const uint8_t *)feed->data + order[i] * feed->row;
+            for (int64_t j = 0; j < feed->row; j++) to[j] = (float)from[j] * feed->scale;
         }
+    } else if (feed->row == 8) { /* labels, above all: a move instead of a call */
+        pick_rows(feed, order, rows, 8);
+    } else {
+        pick_rows(feed, order, rows, feed->row);
     }
 }
 

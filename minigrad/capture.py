@@ -23,7 +23,7 @@ import numpy as np
 from . import autograd
 from .errors import CaptureError
 from .kernels import recording
-from .kernels.launch import Array, PythonCall, Replay, active, launch, observe
+from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
 from .passes import DEFAULT, Pass, Step, arrange
 from .tensor import Tensor, ops, wrap
 
@@ -224,8 +224,7 @@ class Program:
         self._begin()
         try:
             self._prepare(1)
-            outputs = self._replay.run(arrays)
-            self._finish()
+            outputs = self._replay.run(arrays, self._writes, self._leaves)
         finally:
             self._running = False
         return wrap(outputs[0]) if self._result is Tensor else _put_together(self._result, map(wrap, outputs))
@@ -265,7 +264,7 @@ class Program:
                 try:
                     self._replay.run_steps(arrays, picked, rows, chunk, scale, logged, logs, done)
                 finally:
-                    self._finish()
+                    after_replay(self._writes, self._leaves)
                 done += chunk
                 pace = (time.perf_counter() - began) / chunk
                 chunk = max(1, int(PAUSE / pace))
@@ -357,12 +356,6 @@ class Program:
                 raise CaptureError("the learning rate became a schedule after the capture; capture again")
         for rate in self._rates:
             rate.fill(steps)
-
-    def _finish(self) -> None:
-        for storage, writer in self._writes:
-            storage.written(writer)
-        for leaf, grad in self._leaves:
-            leaf.grad = grad
 
     def profile(self, replays: int = 100) -> Profile:
         """Where the time goes: ``replays`` replays on the last batch, timed call by call.

@@ -669,6 +669,17 @@ cdef struct patch:
     int64_t offset  # of the array from the start of the input
 
 
+def after_replay(list writes, list leaves):
+    """Raise the version of each written storage; give each leaf its gradient."""
+    for storage, writer in writes:
+        storage.version += 1
+        if storage.writer is not writer:
+            storage.writer, storage.source = writer, ""
+    for leaf, grad in leaves:
+        if leaf.grad is not grad:
+            leaf.grad = grad
+
+
 @cython.final
 cdef class Replay:
     """A recorded list of calls that C runs again: see ``minigrad.capture``.
@@ -772,12 +783,16 @@ cdef class Replay:
                     return False
         return True
 
-    def run(self, list arrays):
-        """One replay on ``arrays``, which fit; gives copies of the outputs."""
-        cdef int i
+    def run(self, list arrays, list writes, list leaves):
+        """One replay on ``arrays``, which fit; tells the storages that were written and the leaves their gradient.
+
+        Gives copies of the outputs.
+        """
+        cdef Py_ssize_t i
         for i in range(len(arrays)):
             self.bind(i, <Array>arrays[i])
         self.once()
+        after_replay(writes, leaves)
         return [cnp.PyArray_NewCopy(<Array>a, cnp.NPY_CORDER) for a in self.outputs]
 
     cdef once(self):

@@ -92,6 +92,13 @@ def make_call(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] 
     return Call(_ROWS[name], arrays, scalars)
 
 
+def _after_replay(writes: list[Any], leaves: list[Any]) -> None:
+    for storage, writer in writes:
+        storage.written(writer)
+    for leaf, grad in leaves:
+        leaf.grad = grad
+
+
 class ReferenceReplay:
     """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
 
@@ -104,11 +111,12 @@ class ReferenceReplay:
             for a, own in zip(arrays, self.inputs, strict=True)
         )
 
-    def run(self, arrays: list[Array]) -> list[Array]:
+    def run(self, arrays: list[Array], writes: list[Any], leaves: list[Any]) -> list[Array]:
         for own, given in zip(self.inputs, arrays, strict=True):
             np.copyto(own, given)
         for call in self.calls:
             call.run()
+        after_replay(writes, leaves)
         return [out.copy() for out in self.outputs]
 
     def timed(self) -> list[float]:
@@ -141,6 +149,7 @@ class ReferenceReplay:
 
 
 Replay: Any = _binding.Replay if _binding else ReferenceReplay
+after_replay: Any = _binding.after_replay if _binding else _after_replay
 
 
 class Slot:
