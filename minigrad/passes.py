@@ -46,15 +46,27 @@ class Step:
         return "PYTHON" if self.function is not None else KERNELS[self.kernel].family
 
     @property
+    def group(self) -> int:
+        """How many arrays an update takes for each tensor, the gradient last."""
+        return len(KERNELS[self.kernel].arrays)
+
+    @property
+    def cells(self) -> tuple[Array, ...]:
+        """The scalars that are read from memory."""
+        return tuple(a for a in self.scalars if isinstance(a, np.ndarray))
+
+    @property
     def written(self) -> tuple[Array, ...]:
-        if self.family == "UPDATE":  # groups of arrays, the gradient last in each
-            group = len(KERNELS[self.kernel].arrays)
-            return tuple(a for i, a in enumerate(self.arrays) if i % group < self.outputs)
-        return self.arrays[: self.outputs]
+        """The memory that it changes: its destinations, and the counter that a draw moves."""
+        if self.family == "UPDATE":
+            return tuple(a for i, a in enumerate(self.arrays) if i % self.group < self.outputs)
+        counter = self.cells[-1:] if self.kernel == "dropout" else ()
+        return self.arrays[: self.outputs] + counter
 
     @property
     def read(self) -> tuple[Array, ...]:
-        return self.arrays if self.family == "UPDATE" else self.arrays[self.outputs :]
+        """The memory that it reads, arrays first."""
+        return (self.arrays if self.family == "UPDATE" else self.arrays[self.outputs :]) + self.cells
 
     @property
     def has_effects(self) -> bool:
@@ -99,7 +111,7 @@ class Facts:
 
     def __init__(self, steps: Sequence[Step], kept: Sequence[Array], outputs: Sequence[Array]) -> None:
         self.end = len(steps)
-        arrays = [a for step in steps for a in step.arrays] + [*kept, *outputs]
+        arrays = [a for step in steps for a in (*step.arrays, *step.cells)] + [*kept, *outputs]
         spans = sorted({bounds(a) for a in arrays if a.size})
         self.buffers: list[Buffer] = []
         for start, stop in spans:
@@ -134,6 +146,11 @@ class Facts:
             return None
         return self.buffers[int(np.searchsorted(self._starts, bounds(a)[0], "right")) - 1]
 
+    def places(self, a: Array, before: int, writes: bool = False) -> list[int]:
+        """The calls before place ``before`` that use the buffer of ``a``, or only those that write it."""
+        buffer = self.of(a)
+        return [i for i, wrote in buffer.accesses if i < before and (wrote or not writes)] if buffer is not None else []
+
     def only_reader(self, a: Array, writer: int, reader: int) -> bool:
         """Whether ``a`` is a temporary that call ``writer`` fills and no call but ``reader`` reads."""
         buffer = self.of(a)
@@ -146,8 +163,7 @@ class Facts:
 
     def writer(self, a: Array, before: int) -> int | None:
         """The last call before place ``before`` that writes into the buffer of ``a``."""
-        buffer = self.of(a)
-        places = [i for i, writes in buffer.accesses if writes and i < before] if buffer is not None else []
+        places = self.places(a, before, writes=True)
         return places[-1] if places else None
 
     def untouched(self, a: Array, after: int, before: int) -> bool:
@@ -273,7 +289,7 @@ def arrange(steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], 
         steps = improve(steps, Facts(steps, kept, outputs))
     facts = Facts(steps, kept, outputs)
     temporaries = sorted((b for b in facts.buffers if not b.kept), key=lambda b: b.first)
-    arena = aligned(_assign_offsets(temporaries, steps))
+    arena = aligned(_assign_offsets(temporaries))
 
     def moved(a: Array) -> Array:
         buffer = facts.of(a)
@@ -295,7 +311,7 @@ def aligned(size: int) -> Array:
     return memory[start : start + size]
 
 
-def _assign_offsets(temporaries: list[Buffer], steps: Sequence[Step]) -> int:
+def _assign_offsets(temporaries: list[Buffer]) -> int:
     """Give each buffer a place that no other has while it is in use: the lowest that is free.  Gives the size."""
     live: list[Buffer] = []
     total = 0

@@ -1,6 +1,7 @@
 """Capture: a replay is the eager step, bit for bit; what it could not repeat is refused."""
 
 import gc
+import os
 import threading
 from collections.abc import Callable
 from copy import deepcopy
@@ -543,3 +544,36 @@ def test_a_step_that_fails_leaves_no_recorder(step: Step) -> None:
     with pytest.raises(IndexError):
         mg.capture(step, X, Y + 5)
     mg.capture(step, X, Y)
+
+
+def test_the_same_bits_for_any_number_of_threads() -> None:
+    drawn = {"sizes": [200, 256, 10], "batch": 256, "activation": "relu", "p": 0.3, "norm": False, "rate": "cosine"}
+    drawn |= {"loss": "cross_entropy", "optimizer": "adam", "halves": False, "zeroed": "before"}
+    made = batches(drawn, 4)
+    states = []
+    before = mg.num_threads()
+    try:
+        for threads in (1, 2, 3):
+            mg.set_num_threads(1)
+            training = Training(drawn)
+            program = mg.capture(training.step, *made[0])
+            mg.set_num_threads(threads)
+            for batch in made[1:]:
+                program(*batch)
+            states.append(training.state())
+    finally:
+        mg.set_num_threads(before)
+    if mg.kernels.active() != "reference":
+        assert states[0] == states[1] == states[2]
+
+
+def test_a_fork_goes_on_with_the_program(step: Step) -> None:
+    program = mg.capture(step, X, Y)
+    child = os.fork()
+    if child == 0:
+        try:
+            program(X, Y)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -1,0 +1,200 @@
+"""Passes: what they fold together, what they must leave, and memory in which nothing collides."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import passes
+from minigrad.passes import Buffer, Facts, Step
+
+F32 = np.float32
+X = np.random.default_rng(0).standard_normal((6, 4), F32)
+
+
+def step(kernel: str, *arrays: Any, scalars: tuple[Any, ...] = ()) -> Step:
+    return Step(kernel, arrays, scalars)
+
+
+def array(*shape: int) -> Any:
+    return np.zeros(shape, F32)
+
+
+def kernels_after(improve: passes.Pass, steps: list[Step], *, kept: Any = (), outputs: Any = ()) -> list[str]:
+    return [s.kernel for s in improve(steps, Facts(steps, kept, outputs))]
+
+
+# What is folded, and what is not --------------------------------------------------------------------
+
+
+class Case:
+    """out = relu(x w + b), its gradient, and copies: the arrays that the cases below wire up."""
+
+    def __init__(self) -> None:
+        self.x, self.w, self.b = array(6, 4), array(3, 4), array(3)
+        self.h, self.y, self.z, self.dh, self.dy, self.dx = (array(6, n) for n in (3, 3, 3, 3, 3, 4))
+        self.linear = step("linear", self.h, self.x, self.w, self.b, scalars=(0.0,))
+        self.relu = step("relu", self.y, self.h)
+        self.product = step("matmul", self.dy, array(6, 5), array(5, 3))
+        self.mask = step("relu_grad", self.dh, self.dy, self.y)
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+def test_relu_goes_into_linear(case: Case) -> None:
+    (only,) = passes.relu_into_linear([case.linear, case.relu], Facts([case.linear, case.relu], [case.y], []))
+    assert (only.kernel, only.scalars) == ("linear", (1.0,))
+    assert only.arrays[0] is case.y
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda c: ([c.linear, c.relu, step("negative", c.z, c.h)], []),  # the sum before relu has another reader
+        lambda c: ([c.linear, c.relu], [c.h]),  # it is returned
+        lambda c: ([c.linear, step("negative", c.h, c.x[:, :3]), c.relu], []),  # another call writes it again
+        lambda c: ([step("add", c.h, c.z, c.z), c.relu], []),  # no product
+        lambda c: ([step("linear", c.h, c.x, c.w, c.b, scalars=(1.0,)), c.relu], []),  # has its relu
+        lambda c: ([c.linear, step("relu", c.y[:3], c.h[:3])], []),  # half of it
+        lambda c: ([c.linear, step("relu", array(3, 6).T, c.h)], []),  # another memory order
+        lambda c: ([step("negative", c.z, c.y), c.linear, step("add", c.y, c.y, c.y), c.relu], []),
+    ],
+)
+def test_relu_stays_where_it_would_be_wrong(case: Case, spoil: Callable[[Case], tuple[list[Step], list[Any]]]) -> None:
+    steps, outputs = spoil(case)
+    found = kernels_after(passes.relu_into_linear, steps, kept=[case.y], outputs=outputs)
+    if len(steps) == 4:  # y is used in between, so the whole call must come where relu was
+        assert found == ["negative", "add", "linear"]
+    else:
+        assert found == [s.kernel for s in steps]
+
+
+def test_the_mask_goes_into_the_product(case: Case) -> None:
+    steps = [case.linear, case.relu, case.product, case.mask]
+    found = passes.mask_into_product(steps, Facts(steps, [case.dh], []))
+    assert [s.kernel for s in found] == ["linear", "relu", "matmul_relu_grad"]
+    assert found[-1].arrays[0] is case.dh
+    assert found[-1].arrays[3] is case.y
+
+
+def test_the_mask_waits_for_what_it_reads(case: Case) -> None:
+    late = [case.product, case.linear, case.relu, case.mask]
+    assert kernels_after(passes.mask_into_product, late, kept=[case.dh]) == ["linear", "relu", "matmul_relu_grad"]
+    changed = step("negative", case.product.arrays[1], array(6, 5))
+    stuck = [case.product, changed, case.linear, case.relu, case.mask]
+    assert kernels_after(passes.mask_into_product, stuck, kept=[case.dh]) == [s.kernel for s in stuck]
+
+
+def test_copies_are_written_in_place_whatever_the_view(case: Case) -> None:
+    grad = array(4, 3)
+    product = step("matmul", case.dx, array(6, 5), array(5, 4))
+    first = step("matmul", (made := array(3, 4)), array(3, 6), array(6, 4))
+    steps = [product, first, step("copy", grad, made.T), step("copy", array(6, 4), case.dx)]
+    steps[2] = step("copy", grad.T.copy().T, made.T)  # the memory order of the source
+    target = steps[2].arrays[0]
+    found = passes.written_in_place(steps, Facts(steps, [target, steps[3].arrays[0]], []))
+    assert [s.kernel for s in found] == ["matmul", "matmul"]
+    assert found[1].arrays[0].shape == (3, 4)
+    assert np.shares_memory(found[1].arrays[0], target)
+
+
+def test_a_copy_into_another_memory_order_or_of_a_part_stays(case: Case) -> None:
+    for copy in (step("copy", array(3, 6).T, case.dy), step("copy", array(6, 2), case.dy[:, :2])):
+        assert kernels_after(passes.written_in_place, [case.product, copy], kept=[copy.arrays[0]]) == ["matmul", "copy"]
+
+
+def test_calls_that_nobody_reads_are_dropped(case: Case) -> None:
+    unread = step("negative", case.z, case.y)
+    steps = [case.linear, case.relu, unread, step("exp", array(6, 3), case.z)]
+    assert kernels_after(passes.without_dead_calls, steps, outputs=[case.y]) == ["linear", "relu"]
+    assert kernels_after(passes.without_dead_calls, steps, kept=[case.z]) == ["linear", "relu", "negative"]
+
+
+def test_a_draw_is_never_dropped() -> None:
+    rng = mg.random.Generator(3)
+    program = mg.capture(lambda x: (mg.dropout(x, 0.5, rng=rng), x * 2)[1], X)
+    assert [s.kernel for s in program.steps] == ["dropout", "multiply"]
+    before = int(rng.counter)
+    program(X)
+    assert rng.counter > before
+
+
+# Memory -----------------------------------------------------------------------------------------------
+
+
+@st.composite
+def buffers(draw: st.DrawFn) -> list[Buffer]:
+    spans = draw(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10), st.integers(1, 1000)), max_size=40))
+    made = [Buffer(0, size, accesses=[(first, True), (first + more, False)]) for first, more, size in spans]
+    return sorted(made, key=lambda b: b.first)
+
+
+def collisions(found: list[Buffer]) -> int:
+    """Pairs that are in use at the same time and share bytes."""
+    return sum(
+        a.first <= b.last
+        and b.first <= a.last
+        and a.offset < b.offset + b.stop - b.start
+        and b.offset < a.offset + a.stop - a.start
+        for i, a in enumerate(found)
+        for b in found[:i]
+    )
+
+
+@given(found=buffers())
+def test_nothing_in_use_shares_memory(found: list[Buffer]) -> None:
+    size = passes._assign_offsets(found)
+    assert collisions(found) == 0
+    assert all(b.offset % passes.ALIGNMENT == 0 and b.offset + b.stop - b.start <= size for b in found)
+    assert size <= sum(passes._rounded(b.stop - b.start) for b in found)
+
+
+def test_the_collision_check_finds_one() -> None:
+    made = [Buffer(0, 100, accesses=[(0, True), (3, False)], offset=0), Buffer(0, 10, accesses=[(2, True)], offset=64)]
+    assert collisions(made) == 1
+
+
+def test_memory_is_used_again() -> None:
+    def chain(x: Any) -> Any:
+        for _ in range(20):
+            x = mg.tanh(x * 2)
+        return x
+
+    with mg.no_grad():
+        program = mg.capture(chain, X)
+    assert program.temporary_bytes == 40 * X.nbytes
+    assert program.arena.nbytes <= 3 * 128
+    np.testing.assert_array_equal(program(X).data, chain(mg.tensor(X)).data)
+
+
+# Planted bugs -----------------------------------------------------------------------------------------
+
+
+def shifted(steps: list[Step], facts: Facts) -> list[Step]:
+    """A pass that is wrong: the last two calls change places."""
+    return [*steps[:-2], steps[-1], steps[-2]]
+
+
+def test_a_wrong_pass_is_seen() -> None:
+    def stepped(x: Any) -> Any:
+        return mg.exp(mg.tanh(x))
+
+    program = mg.capture(stepped, X, passes=(*passes.DEFAULT, shifted))
+    assert (program(2 * X).data != stepped(mg.tensor(2 * X)).data).any()
+
+
+def test_a_wrong_lifetime_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stepped(x: Any) -> Any:
+        a, b = mg.tanh(x), mg.exp(x)
+        return a + mg.sqrt(b) * a
+
+    assert (mg.capture(stepped, X)(2 * X).data == stepped(mg.tensor(2 * X)).data).all()
+    monkeypatch.setattr(Buffer, "last", Buffer.first)
+    assert (mg.capture(stepped, X)(2 * X).data != stepped(mg.tensor(2 * X)).data).any()
