@@ -187,6 +187,7 @@ class Program:
 
     ``program(x, y)`` returns fresh copies of what the step returned.  Parameters, optimizer state, generators
     and the ``.grad`` of leaves are read and written where they are, so they are current afterwards.
+    ``first_result`` is what the step returned when it was recorded.
     """
 
     def __init__(
@@ -195,6 +196,7 @@ class Program:
         self.name, self.target = name, active()
         self._inputs = [x.data for x in inputs]
         self._result, outputs = _taken_apart(result)
+        self.first_result = _put_together(self._result, map(wrap, [a.copy() for a in outputs]))
         self._rates, self._groups = recorder.rates, recorder.groups
         settled = _settled_gradients(recorder, keep_grads)
         self._leaves = [(leaf, grad) for leaf, grad, _ in settled]

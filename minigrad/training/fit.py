@@ -15,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autograd import no_grad
+from ..capture import Program
+from ..capture import capture as record
 from ..data import DataLoader
 from ..nn import CrossEntropyLoss, Module
 from ..optim import Optimizer
 from ..random import Generator
+from ..tensor import Tensor
 from .history import Epoch, History
 
 Array = NDArray[Any]
 Data = tuple[Array, Array]
 Loss = Callable[[Any, Any], Any]
+Step = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def fit(
@@ -39,6 +43,7 @@ def fit(
     rng: Generator | int | None = None,
     progress: bool | None = None,
     callback: Callable[[Epoch], None] | None = None,
+    capture: bool = False,
 ) -> History:
     """Train ``model``, and keep the weights of its best epoch.
 
@@ -50,6 +55,8 @@ def fit(
     patience : stop after so many epochs in a row that did not improve (Prechelt 1998).
     progress : a bar; None shows one on a terminal and prints a line an epoch elsewhere; False is silent.
     callback : called with each finished ``Epoch``.
+    capture : record the step once for each shape of batch and replay it without Python, to the same bits
+        (``minigrad.capture``, which tells what a step may do then).
 
     Warns (``UserWarning``) at the first epoch whose training loss is not finite.
     Leaves the model in evaluation mode.  Raises ``ValueError`` for empty data and empty batches.
@@ -65,12 +72,15 @@ def fit(
     batches = _batches(train, batch_size, rng)
     loss = CrossEntropyLoss() if loss is None else loss
     history = History()
+    step = _step_of(model, loss, optimizer)
+    if capture:
+        step = _replayed(step)
     best: dict[str, Array] | None = None
     best_loss = float("inf")
     report = _Report(epochs, progress)
     try:
         for number in range(1, epochs + 1):
-            epoch = _epoch(number, model, batches, optimizer, loss, report)
+            epoch = _epoch(number, model, batches, optimizer, step, report)
             if not math.isfinite(epoch.loss) and all(math.isfinite(e.loss) for e in history.epochs):
                 hint = "look for such numbers in the data, or lower the learning rate"
                 warnings.warn(f"the training loss of epoch {number} is {epoch.loss}: {hint}", stacklevel=2)
@@ -137,8 +147,37 @@ def _evaluating(model: Module) -> Iterator[None]:
             module.training = mode
 
 
+def _step_of(model: Module, loss: Loss, optimizer: Optimizer) -> Step:
+    """One update: gives the loss, and the outputs that it judged."""
+
+    def step(x: Any, y: Any) -> tuple[Any, Any]:
+        output = model(x)
+        value = loss(output, y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value, output
+
+    return step
+
+
+def _replayed(step: Step) -> Step:
+    """The step as a program for each shape of batch."""
+    programs: dict[Any, Program] = {}
+
+    def replay(x: Any, y: Any) -> tuple[Any, Any]:
+        arrays = [a.data if isinstance(a, Tensor) else np.asarray(a) for a in (x, y)]
+        key = tuple((a.shape, a.dtype) for a in arrays)
+        if key in programs:
+            return programs[key](*arrays)  # type: ignore[no-any-return]
+        programs[key] = record(step, *arrays)
+        return programs[key].first_result  # type: ignore[no-any-return]
+
+    return replay
+
+
 def _epoch(
-    number: int, model: Module, batches: Iterable[Data], optimizer: Optimizer, loss: Loss, report: _Report
+    number: int, model: Module, batches: Iterable[Data], optimizer: Optimizer, step: Step, report: _Report
 ) -> Epoch:
     model.train()
     total = hits = 0.0
@@ -146,11 +185,7 @@ def _epoch(
     start = time.perf_counter()
     for batch in batches:
         x, y = _pair(batch)
-        output = model(x)
-        value = loss(output, y)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
+        value, output = step(x, y)
         total += value.item() * len(x)
         hits += _hits(output, y)
         samples += len(x)

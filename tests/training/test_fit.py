@@ -354,3 +354,20 @@ def test_a_loss_that_is_not_finite_is_told_and_scores_nothing() -> None:
         history = fit(model, (x, y), optimizer=optim.SGD(model.parameters(), lr=0.1), epochs=2, progress=False)
     assert [epoch.accuracy for epoch in history.epochs] == [0, 0]
     assert evaluate(model, (x, y))[1] == 0
+
+
+def test_capture_trains_to_the_same_bits() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((50, 4), np.float32), rng.integers(0, 3, 50)
+    weights, losses = [], []
+    for capture in (False, True):
+        model = nn.Sequential(nn.Linear(4, 8, rng=0), nn.ReLU(), nn.Dropout(0.2, rng=1), nn.Linear(8, 3, rng=2))
+        optimizer = optim.Adam(model.parameters(), lr=cosine(0.01, T_max=30))
+        history = fit(
+            model, (x, y), optimizer=optimizer, epochs=6, validation=(x, y), batch_size=16, rng=3, progress=False,
+            capture=capture,
+        )  # fmt: skip
+        weights.append([p.data.tobytes() for p in model.parameters()])
+        losses.append([(epoch.loss, epoch.accuracy, epoch.val_loss, epoch.lr) for epoch in history.epochs])
+    assert weights[0] == weights[1]
+    assert losses[0] == losses[1]
