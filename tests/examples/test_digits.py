@@ -54,6 +54,7 @@ def test_reports_plainly_where_there_is_no_terminal(result: Any) -> None:
     assert stop
     assert int(stop[1]) == len(epochs) >= int(stop[2])
     assert re.search(r"^time per step: \d+ us over \d+ steps", result.stdout, re.MULTILINE)
+    assert re.search(r"^capture: \d+ us a step, \d+ without it", result.stdout, re.MULTILINE)
 
 
 def test_the_confusion_matrix_counts_the_held_out_fifth(result: Any) -> None:
