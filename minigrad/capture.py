@@ -220,9 +220,9 @@ class Program:
 
     def __call__(self, *inputs: Any) -> Any:
         """Make the step with another batch, of the shapes and dtypes that were captured."""
-        arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
-        if not self._replay.fits(arrays):
-            self._refuse(arrays)
+        arrays = self._replay.fitting(inputs)
+        if arrays is None:
+            self._refuse([x.data if isinstance(x, Tensor) else x for x in inputs])
         self._begin()
         try:
             self._prepare(1)

@@ -770,18 +770,25 @@ cdef class Replay:
         for k in range(<Py_ssize_t>(len(found) // sizeof(patch))):
             self.list.calls[patches[k].call].array[patches[k].slot] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
 
-    def fits(self, list arrays):
-        """Whether ``arrays`` are ndarrays with the shapes and dtypes of the inputs."""
+    def fitting(self, tuple inputs):
+        """The arrays of ``inputs``, arrays or tensors; None unless they have the shapes and dtypes to be read."""
         cdef Py_ssize_t i
-        if len(arrays) != len(self.inputs):
-            return False
-        for i in range(len(arrays)):
-            if not isinstance(arrays[i], cnp.ndarray) or not same_shape(<Array>arrays[i], <Array>self.inputs[i]):
-                return False
-            if cnp.PyArray_DESCR(<Array>arrays[i]) is not cnp.PyArray_DESCR(<Array>self.inputs[i]):
-                if arrays[i].dtype != self.inputs[i].dtype:
-                    return False
-        return True
+        cdef list arrays = []
+        if len(inputs) != len(self.inputs):
+            return None
+        for i in range(len(inputs)):
+            x = inputs[i]
+            if not isinstance(x, cnp.ndarray):
+                x = getattr(x, "data", None)
+                if not isinstance(x, cnp.ndarray):
+                    return None
+            if not same_shape(<Array>x, <Array>self.inputs[i]):
+                return None
+            if cnp.PyArray_DESCR(<Array>x) is not cnp.PyArray_DESCR(<Array>self.inputs[i]):
+                if x.dtype != self.inputs[i].dtype:
+                    return None
+            arrays.append(x)
+        return arrays
 
     def run(self, list arrays, list writes, list leaves):
         """One replay on ``arrays``, which fit; tells the storages that were written and the leaves their gradient.

@@ -105,11 +105,13 @@ class ReferenceReplay:
     def __init__(self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array]) -> None:
         self.calls, self.inputs, self.outputs = calls, inputs, outputs
 
-    def fits(self, arrays: list[Any]) -> bool:
-        return len(arrays) == len(self.inputs) and all(
+    def fitting(self, inputs: tuple[Any, ...]) -> list[Array] | None:
+        arrays: list[Any] = [x if isinstance(x, np.ndarray) else getattr(x, "data", None) for x in inputs]
+        fit = len(arrays) == len(self.inputs) and all(
             isinstance(a, np.ndarray) and a.shape == own.shape and a.dtype == own.dtype
             for a, own in zip(arrays, self.inputs, strict=True)
         )
+        return arrays if fit else None
 
     def run(self, arrays: list[Array], writes: list[Any], leaves: list[Any]) -> list[Array]:
         for own, given in zip(self.inputs, arrays, strict=True):
