@@ -15,5 +15,7 @@ cdef class Tensor:
     cdef public bint _requires_grad
     cdef public object _storage
 
+    cpdef Storage storage(self)
+
 @cython.locals(t=Tensor)
 cpdef Tensor wrap(object data, object node=*, Py_ssize_t index=*)
