@@ -452,7 +452,7 @@ def _seed(caller: str, tensor: Any, gradient: Any) -> Tensor:
 
 def _deposit(leaf: Tensor, g: Tensor, owned: bool, create_graph: bool) -> None:
     """Add to ``leaf.grad``, which owns its memory and has the leaf's memory order."""
-    recorder = recording.recorder()
+    recorder = recording.current and recording.recorder()
     if recorder is not None:
         recorder.deposit(leaf)
     if leaf.grad is not None and (leaf.grad.node is not None or (create_graph and g.node is not None)):
@@ -500,7 +500,7 @@ def debug() -> _GeneratorContextManager[None]:
 
 def written(tensor: Tensor, writer: str) -> None:
     """Say that ``writer`` has written to a tensor's memory."""
-    recorder = recording.recorder()
+    recorder = recording.current and recording.recorder()
     if recorder is not None:
         recorder.wrote(tensor, writer)
     tensor.storage().written(writer, _source_line() if _debugging.get() else "")
@@ -508,7 +508,7 @@ def written(tensor: Tensor, writer: str) -> None:
 
 def forget_gradient(leaf: Tensor) -> None:
     """Set ``leaf.grad`` to None, as ``zero_grad`` does."""
-    recorder = recording.recorder()
+    recorder = recording.current and recording.recorder()
     if recorder is not None:
         recorder.forgot(leaf)
     leaf.grad = None

@@ -131,6 +131,7 @@ cdef class Row:
     cdef bint uniform       # an elementwise kernel of float32 arrays alone, without scalars
     cdef unsigned matrices  # a bit for each array of a row kernel that is (rows, columns)
     cdef unsigned along     # and for each that is (columns,)
+    cdef int table          # which array of cells has more than one number, or -1
     cdef bytes letters
 
     def __init__(self, kernel):
@@ -142,6 +143,7 @@ cdef class Row:
         self.scalars = len(kernel.scalars)
         self.letters = kernel.dtypes.encode()
         self.uniform = self.family == ELEMENTWISE and self.letters == b"f" * self.arrays and self.scalars == 0
+        self.table = kernel.arrays.index("table") if "table" in kernel.arrays else -1
         self.along = sum(1 << i for i, name in enumerate(kernel.arrays) if name in ("weight", "bias"))
         self.matrices = sum(1 << i for i in MATRICES.get(kernel.name, range(self.arrays))) & ~self.along
 
@@ -592,7 +594,7 @@ cdef class Call:
         cdef bint ready = True
         for slot in range(self.row.arrays):
             a = self.arrays[slot]
-            if self.names()[slot] == "table":
+            if slot == self.row.table:
                 self.c.size[3] = cnp.PyArray_SIZE(a)
                 if self.c.size[3] == 0:
                     raise self.mismatch()

@@ -197,7 +197,7 @@ class Optimizer:
                     calls.append(_prepared(group, arrays, held))
         for cell, rate in rates:
             cell[...] = rate
-        recorder = recording.recorder()
+        recorder = recording.current and recording.recorder()
         if recorder is not None:
             recorder.updating(self.param_groups, self.step_count)
         for call in calls:
