@@ -135,14 +135,15 @@ class Rate:
         self.first[...], self.schedule, self.filled = step, group.schedule, 0
         if group.schedule is None:
             self.table.fill(group.cells["lr"])
-        elif getattr(group.schedule, "vectorized", False):
-            self.table[:] = group.schedule(np.arange(step, step + TABLE))
-        else:  # any function: asked for each update, and for no more than are made
-            for i in range(updates):
-                self.table[i] = group.rate(step + i)
-            self.filled = updates
             return
-        self.filled = TABLE
+        if getattr(group.schedule, "vectorized", False):
+            rates = group.schedule(np.arange(step, step + TABLE))
+            if (np.isfinite(rates) & (rates >= 0)).all():
+                self.table[:], self.filled = rates, TABLE
+                return
+        # Any other function is asked for one update after the other, and for no more than are made.
+        self.table[:updates] = [group.rate(step + i) for i in range(updates)]
+        self.filled = updates
 
 
 def capture(
@@ -214,7 +215,10 @@ class Program:
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
         self._replay = Replay(calls, self._inputs, self._outputs, plan.written)
-        self._running = False
+        self._running = threading.Lock()
+        self._updates = max([sum(s.writes(rate.step) for s in self.steps) for rate in self._rates], default=0)
+        if self._updates > TABLE:
+            raise CaptureError(f"a step with a schedule makes at most {TABLE} updates, this one {self._updates}")
 
     # Replay -------------------------------------------------------------------------------
 
@@ -228,7 +232,7 @@ class Program:
             self._prepare(1)
             outputs = self._replay.run(arrays, self._writes, self._leaves)
         finally:
-            self._running = False
+            self._running.release()
         return wrap(outputs[0]) if self._result is Tensor else _put_together(self._result, map(wrap, outputs))
 
     def run(
@@ -254,14 +258,13 @@ class Program:
         arrays, picked, steps, rows = self._checked_run(data, order, steps, scale)
         logged = [out for out in self._outputs if out.ndim == 0]
         logs = [np.empty(steps, out.dtype) for out in logged]
-        updates = max([sum(step.writes(rate.step) for step in self.steps) for rate in self._rates], default=0)
-        longest = TABLE // updates if updates else steps
+        longest = TABLE // self._updates if self._updates else steps
         done, chunk = 0, 1
         self._begin()
         try:
             while done < steps:
                 chunk = min(chunk, steps - done, longest)
-                self._prepare(chunk * max(updates, 1))
+                self._prepare(chunk)
                 began = time.perf_counter()
                 try:
                     self._replay.run_steps(arrays, picked, rows, chunk, scale, logged, logs, done)
@@ -273,7 +276,7 @@ class Program:
                 if progress is not None:
                     progress(done)
         finally:
-            self._running = False
+            self._running.release()
         left = iter(logs)
         results = [next(left) if out.ndim == 0 else out.copy() for out in self._outputs]
         return _put_together(self._result, map(wrap, results))
@@ -335,11 +338,10 @@ class Program:
                 )
 
     def _begin(self) -> None:
-        if self._running:
-            raise CaptureError(f"{self.name} is running in another thread; capture a program for each")
         if recording.current is not None and recording.recorder() is not None:
             raise CaptureError("a program cannot run inside a step that is recorded; call the step itself")
-        self._running = True
+        if not self._running.acquire(blocking=False):
+            raise CaptureError(f"{self.name} is running in another thread; capture a program for each")
 
     def _prepare(self, steps: int) -> None:
         """Check that what the calls were recorded with still holds; fill the tables of schedules."""
@@ -357,7 +359,7 @@ class Program:
             if schedule is None and group.schedule is not None:
                 raise CaptureError("the learning rate became a schedule after the capture; capture again")
         for rate in self._rates:
-            rate.fill(steps)
+            rate.fill(steps * self._updates)
 
     def profile(self, replays: int = 100) -> Profile:
         """Where the time goes: ``replays`` replays on the last batch, timed call by call.
@@ -372,7 +374,7 @@ class Program:
             self._prepare(1)
             rounds = [self._replay.timed() for _ in range(replays)]
         finally:
-            self._running = False
+            self._running.release()
             for a, value in zip(held, before, strict=True):
                 np.copyto(a, value)
         return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist())

@@ -269,6 +269,31 @@ def test_a_schedule_may_be_changed_or_replaced_by_a_number(step: Step, optimizer
     assert group["lr"] == 0.125
 
 
+@pytest.mark.parametrize("schedule", [mg.schedules.cosine(0.1, T_max=7), lambda step: 0.1 / (1 + step)])
+def test_two_updates_in_a_step_have_their_own_rates(schedule: Any) -> None:
+    states = []
+    for captured in (False, True):
+        w = mg.tensor(np.ones((6, 4), F32), requires_grad=True)
+        sgd = optim.SGD([w], lr=schedule)
+
+        def step(x: Any, w: Any = w, sgd: Any = sgd) -> None:
+            for _ in range(2):
+                sgd.zero_grad()
+                (w * x).sum().backward()
+                sgd.step()
+
+        program = mg.capture(step, X) if captured else step
+        for _ in range(2 if captured else 3):
+            program(X)
+        if captured:
+            program.run((X,), np.tile(np.arange(6), 3))
+        else:
+            for _ in range(3):
+                step(X)
+        states.append((w.data.tobytes(), float(sgd.param_groups[0]["lr"]), int(sgd.step_count)))
+    assert states[0] == states[1]
+
+
 def test_gradients_and_results_are_there_afterwards(step: Step, model: nn.Sequential, optimizer: optim.Adam) -> None:
     weight = model[0].weight
     version = weight.storage().version
