@@ -93,22 +93,23 @@ static int64_t multiply_adds(const mg_call *call) {
 
 int mg_parts(const mg_call *call) { return mg_share(multiply_adds(call)); }
 
-int64_t mg_prepare(mg_call *call) {
-    const mg_scratch_bytes bytes = atomic_load_explicit(&active, memory_order_acquire)->scratch[call->kernel];
+const mg_table *mg_table_in_use(void) { return atomic_load_explicit(&active, memory_order_acquire); }
+
+int64_t mg_prepare(const mg_table *table, mg_call *call) {
     call->parts = mg_parts(call);
     call->scratch = NULL;
-    return bytes ? bytes(call) : 0;
+    return table->scratch[call->kernel] ? table->scratch[call->kernel](call) : 0;
 }
 
-int mg_start(const mg_call *call) {
-    const mg_kernel run = atomic_load_explicit(&active, memory_order_acquire)->run[call->kernel];
-    if (!run) return MG_NO_KERNEL;
+int mg_start(const mg_table *table, const mg_call *call) {
+    if (!table->run[call->kernel]) return MG_NO_KERNEL;
     if (call->parts > 1) mg_rouse(call->parts, multiply_adds(call));
-    return run(call);
+    return table->run[call->kernel](call);
 }
 
 int mg_run(mg_call *call) {
-    const int64_t bytes = mg_prepare(call);
+    const mg_table *table = mg_table_in_use(); /* once: another thread may change it meanwhile */
+    const int64_t bytes = mg_prepare(table, call);
     if (bytes > 0 && !(call->scratch = scratch(bytes))) return MG_NO_MEMORY;
-    return mg_start(call);
+    return mg_start(table, call);
 }

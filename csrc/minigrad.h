@@ -95,8 +95,9 @@ int mg_has(int kernel);
 int mg_parts(const mg_call *call); /* how many threads may share it */
 int mg_run(mg_call *call);
 /* The two halves of mg_run: what it works out, with the bytes of scratch to be supplied; then the kernel. */
-int64_t mg_prepare(mg_call *call);
-int mg_start(const mg_call *call);
+const mg_table *mg_table_in_use(void);
+int64_t mg_prepare(const mg_table *table, mg_call *call);
+int mg_start(const mg_table *table, const mg_call *call);
 
 /* replay.c: a recorded list of calls. */
 typedef struct { /* an input of the list, and the data that it takes its rows from */
@@ -114,7 +115,8 @@ typedef struct { /* a result to be noted after each replay, one behind the other
 typedef struct {
     mg_call *calls;
     int64_t count;
-    int threads; /* for which the calls are prepared; 0 if they are not */
+    int threads; /* for which the calls are prepared, with a table and scratch; 0 if they are not */
+    const mg_table *table;
     void *scratch;
 } mg_list;
 typedef struct {

@@ -10,8 +10,9 @@ int mg_settle(mg_list *list) {
     const int threads = mg_num_threads();
     if (list->threads == threads) return MG_OK;
     int64_t most = 0;
+    list->table = mg_table_in_use();
     for (int64_t i = 0; i < list->count; i++) {
-        const int64_t bytes = mg_prepare(&list->calls[i]);
+        const int64_t bytes = mg_prepare(list->table, &list->calls[i]);
         most = bytes > most ? bytes : most;
     }
     free(list->scratch);
@@ -24,7 +25,7 @@ int mg_settle(mg_list *list) {
 /* Calls [begin, end); stops at the first that fails, `at`. */
 int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at) {
     for (*at = begin; *at < end; ++*at) {
-        const int status = mg_start(&list->calls[*at]);
+        const int status = mg_start(list->table, &list->calls[*at]);
         if (status != MG_OK) return status;
     }
     return MG_OK;
@@ -41,7 +42,7 @@ int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at
     const double first = now(), reading = now() - first;
     double before = now();
     for (*at = begin; *at < end; ++*at) {
-        const int status = mg_start(&list->calls[*at]);
+        const int status = mg_start(list->table, &list->calls[*at]);
         if (status != MG_OK) return status;
         const double after = now();
         seconds[*at] = after - before - reading;
