@@ -24,7 +24,7 @@ from . import autograd
 from .errors import CaptureError
 from .kernels import recording
 from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
-from .passes import DEFAULT, Pass, Step, arrange
+from .passes import DEFAULT, Pass, Plan, Step, arrange
 from .tensor import Tensor, ops, wrap
 
 TABLE = 1024  # updates that a schedule's table looks ahead
@@ -169,7 +169,9 @@ def capture(
             result = step(*given)
         finally:
             recording.current, ops.apply = None, autograd.apply
-    return Program(recorder, given, result, getattr(step, "__name__", "step"), keep_grads, passes)
+    structure, outputs = _taken_apart(result)
+    del result  # so that what the step alone held is gone, and what is still there is the caller's
+    return Program(recorder, given, structure, outputs, getattr(step, "__name__", "step"), keep_grads, passes)
 
 
 def _example(i: int, x: Any) -> Tensor:
@@ -192,25 +194,32 @@ class Program:
     """
 
     def __init__(
-        self, recorder: Recorder, inputs: list[Tensor], result: Any, name: str, keep_grads: bool, passes: Sequence[Pass]
+        self,
+        recorder: Recorder,
+        inputs: list[Tensor],
+        structure: Any,
+        outputs: list[Array],
+        name: str,
+        keep_grads: bool,
+        passes: Sequence[Pass],
     ) -> None:
         self.name, self.target = name, active()
         self._inputs = [x.data for x in inputs]
-        self._result, outputs = _taken_apart(result)
+        self._result = structure
         self.first_result = _put_together(self._result, map(wrap, [a.copy() for a in outputs]))
         self._rates, self._groups = recorder.rates, recorder.groups
         settled = _settled_gradients(recorder, keep_grads)
         self._leaves = [(leaf, grad) for leaf, grad, _ in settled]
         self._added_to = [(leaf, grad) for leaf, grad, adds in settled if adds]
         self._writes = [(t.storage(), writer) for t, writer in recorder.written.values()]
-        self._gone: list[str] = []  # what the calls read and nobody can write to any more
-        self._alive = _closed_over(recorder, inputs, self._gone)
         for t, writer in recorder.written.values():
             if any(np.shares_memory(t.data, x) for x in self._inputs):
                 raise CaptureError(f"{writer} writes into an input of the step; copy it first")
         kept = [*self._inputs, *(t.data for t, _ in recorder.written.values())]
         kept += [grad.data for _, grad in self._leaves if grad is not None]
         plan = arrange([Step.of(call) for call in recorder.calls], kept, outputs, passes)
+        self._gone: list[str] = []  # what the calls read and nobody can write to any more
+        self._alive = _closed_over(recorder, plan, self._inputs, self._gone)
         self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
@@ -458,13 +467,13 @@ def _settled_gradients(recorder: Recorder, keep_grads: bool) -> list[tuple[Tenso
     return leaves
 
 
-def _closed_over(recorder: Recorder, inputs: list[Tensor], gone: list[str]) -> list[weakref.ref[Tensor]]:
+def _closed_over(recorder: Recorder, plan: Plan, inputs: list[Array], gone: list[str]) -> list[weakref.ref[Tensor]]:
     """The tensors from outside that the calls read, which say so in ``gone`` when they die.
 
     Those made and forgotten in the step are constants.
     """
-    own = {id(x) for x in inputs}
-    alive = [tensor for key, ref in recorder.read.items() if key not in own and (tensor := ref()) is not None]
+    alive = [t for ref in recorder.read.values() if (t := ref()) is not None and plan.uses(t.data)]
+    alive = [t for t in alive if not any(np.may_share_memory(t.data, x) for x in inputs)]
     return [weakref.ref(t, partial(_note, gone, f"a tensor of shape {t.shape}")) for t in alive]
 
 

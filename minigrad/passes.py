@@ -144,7 +144,8 @@ class Facts:
         """The buffer in which an array lies; None for an array of nothing."""
         if a.size == 0:
             return None
-        return self.buffers[int(np.searchsorted(self._starts, bounds(a)[0], "right")) - 1]
+        place = int(np.searchsorted(self._starts, bounds(a)[0], "right")) - 1
+        return self.buffers[place] if place >= 0 else None
 
     def places(self, a: Array, before: int, writes: bool = False) -> list[int]:
         """The calls before place ``before`` that use the buffer of ``a``, or only those that write it."""
@@ -281,6 +282,12 @@ class Plan:
     arena: Array
     written: list[Array]  # memory from outside
     temporary_bytes: int
+    facts: Facts  # of the calls before they were moved
+
+    def uses(self, a: Array) -> bool:
+        """Whether the calls read or write the memory of an array from outside."""
+        buffer = self.facts.of(a)
+        return buffer is not None and buffer.kept and buffer.start <= bounds(a)[0] < buffer.stop
 
 
 def arrange(steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], passes: Sequence[Pass]) -> Plan:
@@ -301,7 +308,8 @@ def arrange(steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], 
     steps = [replace(step, arrays=tuple(moved(a) for a in step.arrays)) for step in steps]
     kept_writes = [a for step in steps for a in step.written if (b := facts.of(a)) is not None and b.kept]
     changed = list({bounds(a): a for a in kept_writes}.values())
-    return Plan(steps, [moved(a) for a in outputs], arena, changed, sum(b.stop - b.start for b in temporaries))
+    size = sum(b.stop - b.start for b in temporaries)
+    return Plan(steps, [moved(a) for a in outputs], arena, changed, size, facts)
 
 
 def aligned(size: int) -> Array:

@@ -532,6 +532,21 @@ def test_refuses_when_a_tensor_it_reads_is_gone() -> None:
         program(X)
 
 
+def test_what_the_step_made_and_returned_may_die() -> None:
+    def step(x: Any) -> Any:
+        made = x.detach().requires_grad_()
+        y = made - mg.tensor([1.0, 2.0, 3.0, 4.0])
+        (g,) = mg.grad((y * y).sum(), made)
+        return y, g, made, mg.ones(2) + x.sum()
+
+    results = [mg.capture(step, X) for _ in range(3)]
+    gc.collect()
+    wanted = step(mg.tensor(2 * X))
+    for program in results:
+        for got, want in zip(program(2 * X), wanted, strict=True):
+            np.testing.assert_array_equal(got.data, want.data)
+
+
 def test_refuses_two_threads_and_a_replay_in_a_recording(step: Step) -> None:
     program = mg.capture(step, X, Y)
     failures: list[BaseException] = []
