@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
@@ -150,6 +150,7 @@ def test_a_replay_is_the_eager_step_bit_for_bit(target: str, drawn: dict[str, An
 
 
 @every_operation
+@settings(max_examples=40)  # of each of the operations, whose numbers are tested elsewhere
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
 def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataObject, dtype: Any) -> None:
     args, kwargs = data.draw(arguments(operation, dtype))
