@@ -16,20 +16,23 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, _GeneratorContextManager, contextmanager
 from contextvars import ContextVar
-from operator import attrgetter
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from .errors import GraphError
 from .kernels import recording
-from .kernels.launch import Slot, launch
-from .operations import Operation
+from .kernels.launch import Slot, has_form, launch, same_order, sole_holder
+from .operations import INPUT, INPUTS, OUTPUT, SHAPE, SHAPES, Operation, Recipe
 from .tensor import Tensor, ops, wrap
 
-_recording: ContextVar[bool] = ContextVar("recording", default=True)
-_debugging: ContextVar[bool] = ContextVar("debugging", default=False)
-_is_recording, _is_debugging = _recording.get, _debugging.get
+RECORDING, DEBUGGING = 1, 2  # bits of the mode, which each thread and each task has for itself
+_mode: ContextVar[int] = ContextVar("mode", default=RECORDING)
+_current_mode = _mode.get
+_ONE = np.ones((), np.float32)
+_ONE.flags.writeable = False
 _next_order = itertools.count().__next__
 
 
@@ -39,25 +42,30 @@ class Node:
     op, attributes : the operation and the values of its attributes, in the order of ``op.attributes``.
     parents : for each input a Node, a leaf Tensor, or None where no gradient goes.
     indices : which output of each parent was used; None where all are the first.
-    names, saved : what the rules name, and the values; saved is None once backward has passed.
+    recipe, saved : what the rules name, and the values; saved is None once backward has passed.
     versions : (name, storage, version) of the saved arrays that somebody could write to.
     outputs : (shape, dtype) of each output.
     order : counts up with every node, a topological order.
     source : file and line, under ``debug()``.
     """
 
-    __slots__ = ("attributes", "indices", "names", "op", "order", "outputs", "parents", "saved", "source", "versions")
+    __slots__ = ("attributes", "indices", "op", "order", "outputs", "parents", "recipe", "saved", "source", "versions")
 
     op: Operation
     parents: Any
     indices: Any
     attributes: Any
-    names: Any
+    recipe: Recipe
     saved: Any
     versions: Any
     outputs: Any
     order: int
     source: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of what is saved."""
+        return self.recipe.names
 
     def __repr__(self) -> str:
         return f"<Node {self.order} {self.op.name}>"
@@ -84,17 +92,46 @@ def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -
         result = op.forward(*arrays, *attributes)
     else:
         result = op.forward(*arrays)
-    results = (result,) if type(result) is np.ndarray else _results(op, result)
+    if type(result) is not ndarray or len(op.outputs) > 1:
+        return _apply_rest(op, inputs, arrays, attributes, result, tracked)
     node = None
-    if tracked and op.differentiable and _is_recording():
-        node = _record(op, inputs, arrays, attributes, results, tracked)
+    if tracked and op.differentiable and result.dtype.kind == "f":
+        mode = _current_mode()
+        if mode & RECORDING:
+            node = _record(op, inputs, arrays, attributes, (result,), tracked, mode)
+    y = wrap(result, node, 0)
+    if op.view:
+        _share(y, inputs[0])
+    return y
+
+
+def _apply_rest(op: Operation, inputs: Any, arrays: Any, attributes: Any, result: Any, tracked: int) -> Any:
+    """The end of ``apply`` for several outputs, or for one that is not simply an array."""
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) != len(op.outputs):
+        raise _wrong_results(op, result)
+    for a in results:
+        if type(a) is not ndarray and not (a is None and len(results) > 1):
+            results = _results(op, results)
+            break
+    node = None
+    if tracked and op.differentiable:
+        mode = _current_mode()
+        if mode & RECORDING:
+            node = _record(op, inputs, arrays, attributes, results, tracked, mode)
     tensors: list[Any] = []
-    for array in results:
-        place = node if node is not None and array.dtype.kind == "f" else None
-        tensors.append(wrap(array, place, len(tensors)))
-    if op.view and isinstance(inputs[0], Tensor) and _shares(results[0], inputs[0].data):
-        tensors[0]._storage = inputs[0].storage()
+    for a in results:
+        place = node if node is not None and a is not None and a.dtype.kind == "f" else None
+        tensors.append(None if a is None else wrap(a, place, len(tensors)))
+    if op.view:
+        _share(tensors[0], inputs[0])
     return tuple(tensors) if isinstance(result, tuple) else tensors[0]
+
+
+def _share(y: Tensor, x: Any) -> None:
+    """Let a view and its input have one write counter."""
+    if isinstance(x, Tensor) and _shares(y.data, x.data):
+        y._storage = x.storage()
 
 
 def _shares(view: Any, array: Any) -> bool:
@@ -106,7 +143,7 @@ def _shares(view: Any, array: Any) -> bool:
 def _operand(op: Operation, x: Any) -> Any:
     if isinstance(x, int | float) or (x is None and op.required < len(op.inputs)):
         return x
-    if not isinstance(x, np.ndarray | np.generic):
+    if not isinstance(x, ndarray | np.generic):
         raise TypeError(
             f"{op.name} takes tensors, arrays and numbers, got {type(x).__name__}; minigrad.tensor() converts"
         )
@@ -115,54 +152,55 @@ def _operand(op: Operation, x: Any) -> Any:
     return x
 
 
-def _results(op: Operation, result: Any) -> tuple[Any, ...]:
-    """What a forward function gave that is not simply one array."""
-    results = tuple([np.asarray(a) for a in (result if isinstance(result, tuple) else (result,))])
-    if len(results) != len(op.outputs) or any([a.dtype.kind not in "fiub" for a in results]):
-        raise TypeError(f"{op.name} should give an array for each of {op.outputs}, its forward gave {result!r}")
-    return results
+def _results(op: Operation, results: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a forward function gave, as arrays; None stands for one of several that is not wanted."""
+    arrays = tuple([None if a is None and len(results) > 1 else np.asarray(a) for a in results])
+    if any([a is not None and a.dtype.kind not in "fiub" for a in arrays]):
+        raise _wrong_results(op, results)
+    return arrays
 
 
-def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tracked: int) -> Node:
+def _wrong_results(op: Operation, result: Any) -> TypeError:
+    return TypeError(f"{op.name} should give an array for each of {op.outputs}, its forward gave {result!r}")
+
+
+def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tracked: int, mode: int) -> Node:
     parents = []
-    indices = []
     later = False  # whether a parent's second or later output is used
     for x in inputs:
-        tensor = x if isinstance(x, Tensor) else None
-        if tensor is not None and tensor._requires_grad:
-            parents.append(tensor if tensor.node is None else tensor.node)
-            indices.append(tensor.index)
-            later |= tensor.index > 0
-        else:
-            parents.append(None)
-            indices.append(0)
+        parent = None
+        if isinstance(x, Tensor):
+            tensor = x
+            if tensor._requires_grad:
+                parent = tensor if tensor.node is None else tensor.node
+                later |= tensor.index > 0
+        parents.append(parent)
     node = Node()
     node.op, node.parents, node.attributes = op, tuple(parents), attributes
-    node.indices = tuple(indices) if later else None
-    node.names = op.needed(tracked)
-    saved = []
-    versions: list[Any] = []
-    for name in node.names:
-        kind, i = op.sources[name]
-        if kind == "input":
-            saved.append(arrays[i] if i < len(arrays) else None)
-            if i < len(inputs):
-                _watch(versions, name, inputs[i])
-        elif kind == "output":
+    node.indices = tuple([x.index if isinstance(x, Tensor) else 0 for x in inputs]) if later else None
+    recipe = node.recipe = op.recipe(tracked)
+    saved = node.saved = []
+    versions = node.versions = []
+    for kind, i in recipe.saves:
+        if kind == INPUT:
+            if i < len(arrays):
+                saved.append(arrays[i])
+                _watch(versions, op.inputs[i], inputs[i])
+            else:
+                saved.append(None)
+        elif kind == OUTPUT:
             saved.append(results[i])
-        elif kind == "shape":
+        elif kind == SHAPE:
             saved.append(arrays[i].shape)
-        elif kind == "shapes":
+        elif kind == SHAPES:
             saved.append([np.shape(a) for a in arrays])
         else:  # the inputs of a variadic operation
             saved.append(arrays)
             for x in inputs:
-                _watch(versions, name, x)
-    node.saved = tuple(saved)
-    node.versions = tuple(versions)
-    node.outputs = tuple([(a.shape, a.dtype) for a in results])
+                _watch(versions, op.inputs[0], x)
+    node.outputs = [None if a is None else (a.shape, a.dtype) for a in results]
     node.order = _next_order()
-    node.source = _source_line() if _is_debugging() else ""
+    node.source = _source_line() if mode & DEBUGGING else ""
     return node
 
 
@@ -188,12 +226,11 @@ def observe(observer: Callable[[Node, Any, Any], None]) -> AbstractContextManage
     return _slot.observe(observer)
 
 
-def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph: bool) -> dict[Any, Any]:
+def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph: bool) -> tuple[Any, Any]:
     """Carry the cotangents ``seeds`` from ``roots`` back to ``targets``, or to all leaves if None.
 
     Roots and targets are edges, ``(node, index)`` for a result and ``(leaf, 0)``
-    for a leaf.  Gives ``{edge: (gradient, owned)}``; owned tells that the sweep
-    itself allocated the gradient, so that nobody else holds its memory.
+    for a leaf.  Gives ``{leaf: [gradient]}`` and, of targets that are results, ``{edge: gradient}``.
     """
     nodes = _reachable([place for place, _ in roots])
     wanted = None if targets is None else _leading_to(nodes, targets)
@@ -201,48 +238,46 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
         if (node.versions or node.saved is None) and (wanted is None or node in wanted):
             _check_saved(node)
     pending: dict[Any, list[Any]] = {}  # for each node or leaf, the cotangent of each output
-    owned: set[int] = set()  # ids of the cotangents in pending that this sweep allocated
     arrived: dict[Any, Any] = {}
     for i in range(len(roots)):
         place, index = roots[i]
-        _accumulate(pending, owned, place, index, seeds[i], create_graph)
+        _accumulate(pending, place, index, seeds[i], create_graph)
     while nodes:
         node = nodes.pop()
         cotangents = pending.pop(node, None)
         if cotangents is None:
             continue
-        for i, g in enumerate(cotangents):
-            if targets is not None and g is not None and (node, i) in targets:
-                arrived[(node, i)] = (g, False)
-            owned.discard(id(g))
+        if targets is not None:
+            for i, g in enumerate(cotangents):
+                if g is not None and (node, i) in targets:
+                    arrived[(node, i)] = g
         if wanted is not None and node not in wanted:
             continue
         gradients = _step(node, cotangents, wanted, targets, create_graph)
-        for i, gradient in enumerate(gradients):
-            if gradient is not None:
+        for i in range(len(gradients)):
+            if gradients[i] is not None:
                 index = node.indices[i] if node.indices is not None else 0
-                _accumulate(pending, owned, node.parents[i], index, gradient, create_graph)
+                _accumulate(pending, node.parents[i], index, gradients[i], create_graph)
         if _slot.observer is not None:
             _slot.observer(node, cotangents[0] if len(cotangents) == 1 else tuple(cotangents), gradients)
         if not retain_graph:
-            node.saved, node.parents, node.indices, node.versions = None, (), None, ()
-    for leaf, (total,) in pending.items():
-        if targets is None or (leaf, 0) in targets:
-            arrived[(leaf, 0)] = (total, id(total) in owned)
-    return arrived
+            node.saved, node.parents, node.indices, node.versions = None, (), None, None
+    return pending, arrived
 
 
 def _reachable(places: list[Any]) -> list[Node]:
     """All nodes behind ``places``, oldest first."""
-    found = {place for place in places if isinstance(place, Node)}
-    stack = list(found)
+    stack = [place for place in places if isinstance(place, Node)]
+    found = {node.order: node for node in stack}
     while stack:
         node = stack.pop()
         for parent in node.parents:
-            if isinstance(parent, Node) and parent not in found:
-                found.add(parent)
-                stack.append(parent)
-    return sorted(found, key=attrgetter("order"))
+            if isinstance(parent, Node):
+                other = parent
+                if other.order not in found:
+                    found[other.order] = other
+                    stack.append(other)
+    return [found[order] for order in sorted(found)]
 
 
 def _leading_to(nodes: list[Node], targets: Any) -> set[Node]:
@@ -274,86 +309,100 @@ def _check_saved(node: Node) -> None:
             )
 
 
-def _accumulate(pending: Any, owned: Any, place: Any, index: int, g: Any, create_graph: bool) -> None:
+def _accumulate(pending: Any, place: Any, index: int, g: Any, create_graph: bool) -> None:
     slots = pending.get(place)
     if slots is None:
-        slots = pending[place] = [None] * (len(place.outputs) if isinstance(place, Node) else 1)
-    before = slots[index]
-    if before is None:
+        if isinstance(place, Node):
+            node = place
+            slots = [None] * len(node.outputs)
+        else:
+            slots = [None]
+        pending[place] = slots
+    if slots[index] is None:
         slots[index] = g
-    elif id(before) in owned:
-        launch("add", (before.data, before.data, g.data))
+    elif not create_graph and _unshared(slots, index):
+        into = slots[index].data
+        launch("add", (into, into, g.data))
     else:
-        slots[index] = ops.add(before, g)
-        if not create_graph:
-            owned.add(id(slots[index]))
+        slots[index] = ops.add(slots[index], g)
+
+
+def _unshared(slots: list[Any], index: int) -> bool:
+    """Whether nobody else holds the tensor ``slots[index]`` or its memory, so that it may be written or kept.
+
+    ``getrefcount`` counts its argument, too.
+    """
+    return getrefcount(slots[index]) <= 2 and sole_holder(slots[index])
 
 
 def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool) -> list[Any]:
     """The gradients of a node's parents: its rules, applied."""
-    op = node.op
-    known = {"g": cotangents[0] if len(op.outputs) == 1 else tuple(cotangents)}
-    for i in range(len(node.attributes)):
-        known[op.attributes[i]] = node.attributes[i]
-    for i in range(len(node.names)):
-        known[node.names[i]] = _revived(node, node.names[i], node.saved[i], create_graph)
+    op, recipe, parents = node.op, node.recipe, node.parents
+    needs = [parent is not None for parent in parents]
+    if wanted is not None:
+        for i in range(len(needs)):
+            index = node.indices[i] if node.indices is not None else 0
+            needs[i] = needs[i] and (parents[i] in wanted or (parents[i], index) in targets)
+    known = [cotangents[0] if len(cotangents) == 1 else tuple(cotangents), needs]
+    known += node.attributes
+    for i in range(len(node.saved)):
+        known.append(_revived(node, recipe.saves[i], node.saved[i], create_graph))
+    gradients: list[Any] = [None] * len(needs)
     if op.joint is not None:
-        gradients = list(op.joint(*[known[name] for name in op.joint_names]))
-        if len(gradients) != len(node.parents):
-            raise GraphError(f"the rule of {op.name} gave {len(gradients)} gradients for {len(node.parents)} inputs")
-    else:
-        gradients = [None] * len(node.parents)
-    for i in range(len(node.parents)):
-        parent = node.parents[i]
-        index = node.indices[i] if node.indices is not None else 0
-        if parent is None or (wanted is not None and parent not in wanted and (parent, index) not in targets):
+        gradients = list(op.joint(*[known[k] for k in recipe.joint]))
+        if len(gradients) != len(needs):
+            raise GraphError(f"the rule of {op.name} gave {len(gradients)} gradients for {len(needs)} inputs")
+    for i in range(len(needs)):
+        if not needs[i]:
             gradients[i] = None
-        else:
-            if op.joint is None and op.rules[i] is not None:
-                gradients[i] = op.rules[i](*[known[name] for name in op.rule_names[i]])
-            if gradients[i] is not None:
-                gradients[i] = _conform(op, gradients[i], parent, index)
+        elif op.joint is None and op.rules[i] is not None:
+            gradients[i] = op.rules[i](*[known[k] for k in recipe.takes[i]])
+        if gradients[i] is not None:
+            index = node.indices[i] if node.indices is not None else 0
+            gradients[i] = _conform(op, gradients[i], parents[i], index)
     return gradients
 
 
-def _revived(node: Node, name: str, value: Any, create_graph: bool) -> Any:
+def _revived(node: Node, source: Any, value: Any, create_graph: bool) -> Any:
     """A saved value as rules see it: an array becomes a Tensor, with ``create_graph`` on its old place."""
-    kind, i = node.op.sources[name]
-    if kind == "inputs":
-        return [_placed(node, j, a, create_graph) for j, a in enumerate(value)]
-    if kind == "input":
+    kind, i = source
+    if kind == INPUT:
         return _placed(node, i, value, create_graph)
-    if kind == "output":
+    if kind == OUTPUT:
         return wrap(value, node if create_graph and value.dtype.kind == "f" else None, i)
+    if kind == INPUTS:
+        return [_placed(node, j, a, create_graph) for j, a in enumerate(value)]
     return value
 
 
 def _placed(node: Node, i: int, value: Any, create_graph: bool) -> Any:
+    if not isinstance(value, ndarray):
+        return value
     parent = node.parents[i] if create_graph and i < len(node.parents) else None
-    if isinstance(parent, Tensor) or not isinstance(value, np.ndarray):
-        return value if parent is None else parent
+    if isinstance(parent, Tensor):
+        return parent
     return wrap(value, parent, node.indices[i] if node.indices is not None else 0)
 
 
-def _conform(op: Any, g: Any, parent: Any, index: int) -> Any:
+def _conform(op: Operation, g: Any, parent: Any, index: int) -> Tensor:
     """A gradient in the shape and dtype of the input it belongs to."""
-    if isinstance(parent, Tensor):
-        shape, dtype = parent.data.shape, parent.data.dtype
+    if isinstance(parent, Node):
+        node = parent
+        shape, dtype = node.outputs[index]
     else:
-        shape, dtype = parent.outputs[index]
-    if not isinstance(g, Tensor):
-        g = Tensor(np.asarray(g, dtype))
-    if g.data.shape != shape:
-        lead = g.data.ndim - len(shape)
-        if not op.broadcasts or lead < 0 or any([n != m != 1 for n, m in zip(g.data.shape[lead:], shape, strict=True)]):
-            raise GraphError(
-                f"a rule of {op.name} gave a gradient of shape {g.data.shape} for an input of shape {shape}"
-            )
-        stretched = [lead + i for i, n in enumerate(shape) if n == 1 and g.data.shape[lead + i] != 1]
-        g = ops.reshape(ops.sum(g, (*range(lead), *stretched)), shape)
-    if g.data.dtype != dtype:
-        g = ops.astype(g, dtype)
-    return g
+        leaf = parent
+        shape, dtype = leaf.data.shape, leaf.data.dtype
+    gradient = g if isinstance(g, Tensor) else Tensor(np.asarray(g, dtype))
+    if has_form(gradient.data, shape, dtype):
+        return gradient
+    found = gradient.data.shape
+    if found != shape:
+        lead = len(found) - len(shape)
+        if not op.broadcasts or lead < 0 or any([n != m != 1 for n, m in zip(found[lead:], shape, strict=True)]):
+            raise GraphError(f"a rule of {op.name} gave a gradient of shape {found} for an input of shape {shape}")
+        stretched = [lead + i for i, n in enumerate(shape) if n == 1 and found[lead + i] != 1]
+        gradient = ops.reshape(ops.sum(gradient, (*range(lead), *stretched)), shape)
+    return gradient if gradient.data.dtype == dtype else ops.astype(gradient, dtype)
 
 
 # What users call ---------------------------------------------------------------------------
@@ -381,10 +430,11 @@ def backward(
         if not isinstance(leaf, Tensor) or leaf.node is not None or not leaf._requires_grad:
             raise ValueError("inputs of backward() must be leaves that require grad; for others use minigrad.grad")
     targets = None if leaves is None else {(leaf, 0) for leaf in leaves}
-    seed = _seed("backward()", tensor, gradient)
-    arrived = _run([_edge(tensor)], [seed], targets, retain_graph, create_graph)
-    for (leaf, _), (g, owned) in arrived.items():
-        _deposit(leaf, g, owned, create_graph)
+    seeds = [_seed("backward()", tensor, gradient)]
+    found, _ = _run([_edge(tensor)], seeds, targets, retain_graph, create_graph)
+    for leaf, slots in found.items():
+        if targets is None or (leaf, 0) in targets:
+            _deposit(leaf, slots, create_graph)
 
 
 def grad(
@@ -410,21 +460,23 @@ def grad(
             raise ValueError(f"input {i} of grad() is not a tensor that requires grad")
     seeds = [_seed("grad()", t, g) for t, g in zip(outs, given, strict=True)]
     edges = [_edge(x) for x in ins]
-    arrived = _run([_edge(t) for t in outs], seeds, set(edges), retain_graph, create_graph)
+    leaves, arrived = _run([_edge(t) for t in outs], seeds, set(edges), retain_graph, create_graph)
     result = []
     for i, edge in enumerate(edges):
-        if edge not in arrived and not allow_unused:
+        g = leaves[edge[0]][0] if edge[0] in leaves else arrived.get(edge)
+        if g is None and not allow_unused:
             raise RuntimeError(f"the outputs do not depend on input {i}; allow_unused=True gives None for it")
-        result.append(arrived[edge][0] if edge in arrived else None)
+        result.append(g)
     return tuple(result)
 
 
-def _run(roots: Any, seeds: Any, targets: Any, retain_graph: bool | None, create_graph: bool) -> dict[Any, Any]:
-    token = _recording.set(create_graph)
+def _run(roots: Any, seeds: Any, targets: Any, retain_graph: bool | None, create_graph: bool) -> Any:
+    mode = _mode.get()
+    token = _mode.set(mode | RECORDING if create_graph else mode & ~RECORDING)
     try:
         return sweep(roots, seeds, targets, create_graph if retain_graph is None else retain_graph, create_graph)
     finally:
-        _recording.reset(token)
+        _mode.reset(token)
 
 
 def _listed(x: Any) -> list[Any]:
@@ -443,67 +495,79 @@ def _seed(caller: str, tensor: Any, gradient: Any) -> Tensor:
             raise RuntimeError(
                 f"{caller} without a gradient needs a scalar, got shape {tensor.data.shape}; sum it, or pass a gradient"
             )
-        return wrap(np.ones(tensor.data.shape, tensor.data.dtype))
+        return wrap(_one(tensor.data))
     g = gradient if isinstance(gradient, Tensor) else Tensor(np.array(gradient, tensor.data.dtype))
     if g.data.shape != tensor.data.shape:
         raise ValueError(f"{caller} got a gradient of shape {g.data.shape} for a tensor of shape {tensor.data.shape}")
     return g if g.data.dtype == tensor.data.dtype else ops.astype(g, tensor.data.dtype)
 
 
-def _deposit(leaf: Tensor, g: Tensor, owned: bool, create_graph: bool) -> None:
-    """Add to ``leaf.grad``, which owns its memory and has the leaf's memory order."""
+def _one(like: Any) -> Any:
+    """A 1 in the shape and dtype of ``like``, of which the most common is kept."""
+    return _ONE if like.ndim == 0 and like.dtype == _ONE.dtype else np.ones(like.shape, like.dtype)
+
+
+def _deposit(leaf: Tensor, slots: list[Any], create_graph: bool) -> None:
+    """Add ``slots[0]`` to ``leaf.grad``, which owns its memory and has the leaf's memory order."""
     recorder = recording.current and recording.recorder()
     if recorder is not None:
         recorder.deposit(leaf)
-    if leaf.grad is not None and (leaf.grad.node is not None or (create_graph and g.node is not None)):
-        with enable_grad() if create_graph else no_grad():
-            g, leaf.grad = ops.add(leaf.grad, g), None
-    if leaf.grad is None:
-        if not owned or g.data.strides != leaf.data.strides:
-            copy = np.empty_like(leaf.data)
-            launch("copy", (copy, g.data))
-            g = wrap(copy, g.node if create_graph else None, g.index)
+    before = leaf.grad
+    alone = before is None and _unshared(slots, 0)
+    g = slots[0]
+    if alone and same_order(g.data, leaf.data) and (create_graph or not g._requires_grad):
         leaf.grad = g
+        return
+    if before is not None and (before.node is not None or (create_graph and g.node is not None)):
+        with enable_grad() if create_graph else no_grad():
+            g, before = ops.add(before, g), None
+    if before is None:
+        copy = np.empty_like(leaf.data)
+        launch("copy", (copy, g.data))
+        leaf.grad = wrap(copy, g.node if create_graph else None, g.index)
     else:
-        launch("add", (leaf.grad.data, leaf.grad.data, g.data))
-        leaf.grad.storage().written("backward")
+        launch("add", (before.data, before.data, g.data))
+        before.storage().written("backward")
 
 
 @contextmanager
-def _held(variable: ContextVar[bool], value: bool) -> Iterator[None]:
-    token = variable.set(value)
+def _held(bit: int, on: bool) -> Iterator[None]:
+    mode = _mode.get()
+    token = _mode.set(mode | bit if on else mode & ~bit)
     try:
         yield
     finally:
-        variable.reset(token)
+        _mode.reset(token)
 
 
 def no_grad() -> _GeneratorContextManager[None]:
     """Record nothing inside; also a decorator.  Holds for the running thread or task only."""
-    return _held(_recording, False)
+    return _held(RECORDING, False)
 
 
 def enable_grad() -> _GeneratorContextManager[None]:
     """Record again inside a ``no_grad`` block."""
-    return _held(_recording, True)
+    return _held(RECORDING, True)
 
 
 def is_grad_enabled() -> bool:
     """Whether operations are recorded here."""
-    return _recording.get()
+    return bool(_mode.get() & RECORDING)
 
 
 def debug() -> _GeneratorContextManager[None]:
     """Note the source line of every operation and write, for error messages.  Slow."""
-    return _held(_debugging, True)
+    return _held(DEBUGGING, True)
 
 
-def written(tensor: Tensor, writer: str) -> None:
-    """Say that ``writer`` has written to a tensor's memory."""
+def written(tensors: list[Tensor], writer: str) -> None:
+    """Say that ``writer`` has written to the memory of ``tensors``."""
     recorder = recording.current and recording.recorder()
-    if recorder is not None:
-        recorder.wrote(tensor, writer)
-    tensor.storage().written(writer, _source_line() if _debugging.get() else "")
+    source = _source_line() if _mode.get() & DEBUGGING else ""
+    for tensor in tensors:
+        if recorder is not None:
+            recorder.wrote(tensor, writer)
+        tensor.storage().written(writer, source)
 
 
 def forget_gradient(leaf: Tensor) -> None:

@@ -1,3 +1,15 @@
+cimport cython
+
+from .tensor cimport Table
+
+
+cdef class Recipe:
+    cdef public tuple names
+    cdef public tuple saves
+    cdef public tuple takes
+    cdef public tuple joint
+
+
 cdef class Operation:
     cdef dict __dict__
     cdef public object forward
@@ -13,11 +25,15 @@ cdef class Operation:
     cdef public tuple rule_names
     cdef public tuple joint_names
     cdef public dict sources
-    cdef public dict _needed
+    cdef public dict _recipes
     cdef public bint broadcasts
     cdef public bint view
     cdef public bint variadic
     cdef public int least
     cdef public bint differentiable
 
-    cpdef tuple needed(self, object tracked)
+    cpdef Recipe recipe(self, object tracked)
+
+
+@cython.locals(table=Table)
+cdef object _apply(Operation op, tuple inputs, tuple attributes)

@@ -15,6 +15,34 @@ from .tensor import ops
 Rule = Callable[..., Any]
 
 
+# Where what a rule names comes from: an output or an input by position, a shape, or all of a variadic operation's.
+OUTPUT, INPUT, SHAPE, INPUTS, SHAPES = range(5)
+
+
+class Recipe:
+    """What a node saves, and what its rules take, for one set of inputs that require grad.
+
+    names, saves : what the rules name apart from g and attributes, and for each (kind, position).
+    takes : for each input the places of its rule's arguments among ``(g, needs, *attributes, *saved)``.
+    joint : the places of the joint rule's arguments.
+    """
+
+    __slots__ = ("joint", "names", "saves", "takes")
+
+    def __init__(self, op: Operation, tracked: int) -> None:
+        named = dict.fromkeys(op.joint_names)
+        for i, names in enumerate(op.rule_names):
+            if tracked >> i & 1:
+                named |= dict.fromkeys(names)
+        self.names = tuple([name for name in named if name in op.sources])
+        self.saves = tuple([op.sources[name] for name in self.names])
+        known = ("g", "needs", *op.attributes, *self.names)
+        self.takes = tuple(
+            [tuple(map(known.index, names)) if tracked >> i & 1 else () for i, names in enumerate(op.rule_names)]
+        )
+        self.joint = tuple(map(known.index, op.joint_names))
+
+
 class Operation:
     """A forward function and its derivative rules: see ``operation``."""
 
@@ -52,30 +80,29 @@ class Operation:
         self.joint_names = tuple(inspect.signature(joint).parameters) if joint else ()
         self.sources = self._sources()
         self.differentiable = joint is not None or any(self.rules)
-        self._needed: dict[int, tuple[str, ...]] = {}
+        self._recipes: dict[int, Recipe] = {}
 
-    def _sources(self) -> dict[str, tuple[str, int]]:
+    def _sources(self) -> dict[str, tuple[int, int]]:
         """Where the value of each name that a rule may use comes from."""
-        if "g" in (*self.inputs, *self.attributes, *self.outputs):
-            raise TypeError(f"{self.name} cannot have a parameter or an output g: in rules that is the cotangent")
-        known = {name: ("output", i) for i, name in enumerate(self.outputs)}
+        if {"g", "needs"} & {*self.inputs, *self.attributes, *self.outputs}:
+            raise TypeError(f"{self.name} cannot have a parameter or an output g or needs: in rules they are its own")
+        known = {name: (OUTPUT, i) for i, name in enumerate(self.outputs)}
         for i, name in enumerate(self.inputs):
-            known[name] = ("inputs" if self.variadic else "input", i)
-            known[name + "_shape"] = ("shapes" if self.variadic else "shape", i)
+            known[name] = (INPUTS if self.variadic else INPUT, i)
+            known[name + "_shape"] = (SHAPES if self.variadic else SHAPE, i)
         for name in itertools.chain(self.joint_names, *self.rule_names):
-            if name != "g" and name not in known and name not in self.attributes:
-                raise TypeError(f"a rule of {self.name} names {name!r}; it may name g, {', '.join(known)}, attributes")
+            if name not in ("g", "needs") and name not in known and name not in self.attributes:
+                raise TypeError(
+                    f"a rule of {self.name} names {name!r}; it may name g, needs, {', '.join(known)}, attributes"
+                )
         return known
 
-    def needed(self, tracked: int) -> tuple[str, ...]:
-        """What the rules of the inputs in the bit set ``tracked`` name, apart from g and attributes."""
-        if tracked not in self._needed:
-            names = dict.fromkeys(self.joint_names)
-            for i, rule_names in enumerate(self.rule_names):
-                if tracked >> i & 1:
-                    names |= dict.fromkeys(rule_names)
-            self._needed[tracked] = tuple([n for n in names if n in self.sources])
-        return self._needed[tracked]
+    def recipe(self, tracked: int) -> Recipe:
+        """What to save and what the rules take when the inputs in the bit set ``tracked`` require grad."""
+        found = self._recipes.get(tracked)
+        if found is None:
+            found = self._recipes[tracked] = Recipe(self, tracked)
+        return found
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Split the arguments of a call into inputs and the values of all attributes."""
@@ -98,16 +125,21 @@ class Operation:
         given = len(args) - len(self.inputs)
         if not kwargs and not self.variadic and self.least <= given <= len(self.defaults):
             if given == 0:
-                return ops.apply(self, args, self.defaults)
-            return ops.apply(self, args[:-given], args[-given:] + self.defaults[given:])
+                return _apply(self, args, self.defaults)
+            return _apply(self, args[:-given], args[-given:] + self.defaults[given:])
         inputs, attributes = self.bind(args, kwargs)
-        return ops.apply(self, inputs, attributes)
+        return _apply(self, inputs, attributes)
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         return self  # an operation kept on a class stays a function of its arguments
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
+
+
+def _apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -> Any:
+    table = ops
+    return table.apply(op, inputs, attributes)
 
 
 def operation(
@@ -128,6 +160,7 @@ def operation(
 
     - ``g``, the cotangent of the output (for several outputs a tuple, with None
       where nothing flowed);
+    - ``needs``, for each input whether its gradient is wanted;
     - an input, an output (``y``, or a name of ``outputs``) or an attribute by name;
     - ``<input>_shape``, which keeps no array alive.
 

@@ -1,11 +1,18 @@
 cimport cython
 
+cdef class Table:
+    cdef dict __dict__
+    cdef public object apply
+
 cdef class Storage:
     cdef public str recorded
     cdef public Py_ssize_t version
     cdef public str writer
     cdef public str source
 
+    cpdef object written(self, str writer, str source=*)
+
+@cython.freelist(64)
 cdef class Tensor:
     cdef object __weakref__
     cdef public object data

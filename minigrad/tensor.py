@@ -8,7 +8,6 @@ depends on nothing above it, and an editor or a type checker sees the methods.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .kernels import recording
 
-ops: Any = SimpleNamespace()
+
+class Table:
+    """The operations by name, for Tensor's methods, and ``apply``, which runs any of them; filled from above."""
+
+    __slots__ = ("__dict__", "apply")
+
+
+ops: Any = Table()
 
 
 class Storage:

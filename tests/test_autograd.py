@@ -43,7 +43,7 @@ def test_nodes_are_walked_newest_first() -> None:
 
 def test_only_what_a_rule_names_is_saved() -> None:
     x, c = leaf(1.0, 2.0), mg.tensor([3.0, 4.0])
-    assert (x + c).node.saved == ()
+    assert (x + c).node.saved == []
     node = (x * c).node
     assert node.names == ("b",)
     assert node.saved[0] is c.data
@@ -395,3 +395,107 @@ def test_kernel_calls_pass_the_observer() -> None:
     assert names[:3] == ["exp", "multiply", "sum"]
     assert x.grad is not None
     np.testing.assert_allclose(x.grad.data, 2 * np.exp(x.data), rtol=1e-6)
+
+
+# Whose memory a gradient is -----------------------------------------------------------------------
+
+
+def memories_are_apart(*tensors: Any) -> bool:
+    return not any(np.shares_memory(a.data, b.data) for i, a in enumerate(tensors) for b in tensors[:i])
+
+
+def test_leaves_of_one_cotangent_get_memory_of_their_own() -> None:
+    a, b, seed = leaf(1.0, 2.0), leaf(3.0, 4.0), mg.tensor([5.0, 6.0])
+    (a + b).backward(seed)
+    assert memories_are_apart(a.grad, b.grad, seed)
+    (a + b).backward(seed)
+    assert a.grad.tolist() == b.grad.tolist() == [10.0, 12.0]
+    assert seed.tolist() == [5.0, 6.0]
+
+
+def test_a_gradient_that_a_rule_keeps_is_copied() -> None:
+    kept: list[Any] = []
+
+    def rule(g: Any) -> Any:
+        kept.append(g * 2)
+        return kept[-1]
+
+    @mg.operation(x=rule)
+    def doubled(x: Any, /) -> Any:
+        return x * 2
+
+    @mg.operation(x=lambda g: mg.Tensor(rule(g).data))
+    def through_another_tensor(x: Any, /) -> Any:
+        return x * 2
+
+    @mg.operation(x=lambda g: rule(g).reshape((1, -1)).reshape(-1))
+    def through_a_view(x: Any, /) -> Any:
+        return x * 2
+
+    for operation in (doubled, through_another_tensor, through_a_view):
+        x = leaf(1.0, 1.0)
+        for _ in range(2):
+            operation(x).sum().backward()
+        assert x.grad.tolist() == [4.0, 4.0]
+        assert memories_are_apart(x.grad, *kept)
+        assert all(g.tolist() == [2.0, 2.0] for g in kept)
+
+
+def test_a_gradient_that_an_observer_keeps_is_copied() -> None:
+    x = leaf(1.0, 2.0)
+    seen: list[Any] = []
+    for _ in range(2):
+        with autograd.observe(lambda node, g, gradients: seen.append((g, *gradients))):
+            (x * x + x * 3).backward(mg.ones(2))
+    assert all(memories_are_apart(x.grad, t) for step in seen for t in step if t is not None)
+    sums = [t.tolist() for step in seen for t in step if t is not None]
+    assert sums[: len(sums) // 2] == sums[len(sums) // 2 :], "what was seen has not been written to"
+    assert x.grad.tolist() == [10.0, 14.0]
+
+
+def test_a_gradient_that_nobody_holds_is_kept_without_a_copy() -> None:
+    x, w = leaf(1.0, 2.0), mg.nn.Linear(3, 2)
+    calls: list[str] = []
+
+    def watch(call: Any) -> None:
+        calls.append(call.kernel)
+        call.run()
+
+    with mg.kernels.observe(watch):
+        (x * 3).backward(mg.ones(2))
+        w(mg.ones((4, 3))).backward(mg.ones((4, 2)))
+    assert "copy" not in calls
+    assert w.weight.grad.data.strides == w.weight.data.strides
+
+
+def test_a_rule_may_ask_what_is_needed() -> None:
+    asked: list[Any] = []
+
+    def joint(g: Any, a: Any, b: Any, needs: Any) -> Any:
+        asked.append(needs)
+        return tuple(g * other if need else None for other, need in zip((b, a), needs, strict=True))
+
+    @mg.operation(joint=joint)
+    def product(a: Any, b: Any, /) -> Any:
+        return a * b
+
+    x, y = leaf(2.0), leaf(3.0)
+    product(x, mg.tensor([5.0])).backward()
+    product(x, y).backward(inputs=[y])
+    mg.grad(product(x, y), (x, y))
+    assert asked == [[True, False], [False, True], [True, True]]
+    assert (x.grad.tolist(), y.grad.tolist()) == ([5.0], [2.0])
+    with pytest.raises(TypeError, match="cannot have a parameter or an output g or needs"):
+        mg.operation()(lambda needs, /: needs)
+
+
+def test_an_output_that_is_not_wanted_may_be_none() -> None:
+    @mg.operation(joint=lambda g: (g[0],), outputs=("y", "z"))
+    def halves(x: Any, /, both: bool) -> Any:
+        return (x[:1] * 2, x[1:] * 2 if both else None)
+
+    x = leaf(1.0, 2.0)
+    assert halves(x, False)[1] is None
+    assert [t.tolist() for t in halves(x, True)] == [[2.0], [4.0]]
+    with pytest.raises(TypeError, match="should give an array for each of"):
+        mg.operation(outputs=("y", "z"))(lambda x, /: (x, x, x))(x)

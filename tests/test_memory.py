@@ -85,7 +85,7 @@ def test_the_collector_sees_a_planted_cycle() -> None:
     gc.disable()
     try:
         y = mg.exp(x)
-        y.node.saved = (y,)
+        y.node.saved = [y]
         del y
         assert gc.collect() > 0
     finally:

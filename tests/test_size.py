@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 BUDGETS = {
-    "engine": (480, ["minigrad/tensor.py", "minigrad/autograd.py"]),
-    "declarations": (120, ["minigrad/operations.py"]),
+    "engine": (530, ["minigrad/tensor.py", "minigrad/autograd.py"]),
+    "declarations": (150, ["minigrad/operations.py"]),
     "ops": (1600, ["minigrad/ops/*.py"]),
-    "kernels": (1750, ["minigrad/kernels/*.py", "minigrad/kernels/*.pyx"]),
+    "kernels": (2000, ["minigrad/kernels/*.py", "minigrad/kernels/*.pyx"]),
     "capture": (700, ["minigrad/capture.py", "minigrad/passes.py"]),
     "csrc": (4000, ["csrc/*"]),
     "nn": (800, ["minigrad/nn/*.py"]),

@@ -8,6 +8,7 @@ here, before C sees it: a call that is built can run.
 
 cimport cython
 cimport numpy as cnp
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, llabs, malloc
 from libc.string cimport memcpy, memset
@@ -149,7 +150,8 @@ cdef class Row:
 
 
 cdef dict known = {name: Row(kernel) for name, kernel in KERNELS.items()}
-cdef Row matmul_row = known["matmul"], linear_row = known["linear"]
+cdef Row matmul_row = known["matmul"], linear_row = known["linear"], sum_row = known["sum"]
+cdef Row losses_row = known["cross_entropy"], losses_grad_row = known["cross_entropy_grad"], mean_row = known["mean"]
 
 
 def rows_of_the_table():
@@ -636,6 +638,31 @@ cdef class Call:
         self.c.size[0] = tensors
         return True
 
+    cdef bint renew(self, Row row, tuple arrays, tuple scalars) except -1:
+        """Take the place of a call of ``row`` on ``arrays``, which lie as this one's do; False if they do not.
+
+        Only for an update that nobody has kept: most of its arrays are those of the step before.
+        """
+        cdef int group = row.arrays, slot = 0, writes = row.outputs
+        cdef Py_ssize_t i, n = len(arrays)
+        cdef Array a, first = None
+        cdef void **pointer = <void **>self.c.array[0]
+        if row is not self.row or scalars is not self.scalars or n != len(self.arrays) or not self.native or use_reference:
+            return False
+        for i in range(n):
+            if slot == 0:
+                first = <Array>self.arrays[i]
+            if arrays[i] is not self.arrays[i]:
+                if not plain(arrays[i]):
+                    return False
+                a = <Array>arrays[i]
+                if not same_layout(a, first) or (slot < writes and not cnp.PyArray_ISWRITEABLE(a)):
+                    return False
+            pointer[i] = cnp.PyArray_DATA(<Array>arrays[i])
+            slot = slot + 1 if slot + 1 < group else 0
+        self.arrays = arrays
+        return True
+
     cpdef run(self):
         """Run the kernel.  The interpreter lock is released where the work is worth a thread."""
         cdef int status
@@ -955,9 +982,9 @@ cdef inline bint plain(x) noexcept:
                                            and cnp.PyArray_ISALIGNED(<Array>x) and cnp.PyArray_ISNOTSWAPPED(<Array>x))
 
 
-cdef inline Array empty(int ndim, int64_t first, int64_t second):
+cdef inline Array empty(int ndim, int64_t first, int64_t second, bint turned=False):
     cdef cnp.npy_intp[2] shape = [first, second]
-    return cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, False)
+    return cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, turned)
 
 
 cdef mg_call alike  # the record of the calls of ``ran_alike``, which writes only what differs between them
@@ -999,12 +1026,12 @@ product.size[:] = [1, 1, 0, 0]
 product.itemsize[:] = [4, 4, 4, 4]
 
 
-cdef inline bint points(int slot, Array a, int64_t rows, int64_t columns) noexcept:
-    """Note a matrix of the product; False if it has another shape, or strides that C does not take."""
+cdef inline bint points(int slot, Array a, int64_t rows, int64_t columns, bint turned=False) noexcept:
+    """Note a matrix of the product, or its transpose; False if it has another shape, or strides that C does not take."""
     cdef int64_t down, along
-    if cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_DIM(a, 0) != rows or cnp.PyArray_DIM(a, 1) != columns:
+    if cnp.PyArray_NDIM(a) != 2 or cnp.PyArray_DIM(a, turned) != rows or cnp.PyArray_DIM(a, not turned) != columns:
         return False
-    down, along = cnp.PyArray_STRIDE(a, 0), cnp.PyArray_STRIDE(a, 1)
+    down, along = cnp.PyArray_STRIDE(a, turned), cnp.PyArray_STRIDE(a, not turned)
     product.array[slot] = cnp.PyArray_DATA(a)
     product.stride[slot][2] = down // 4 if rows != 1 else 1
     product.stride[slot][3] = along // 4 if columns != 1 else 1
@@ -1035,6 +1062,37 @@ cdef bint ran_product(Row row, Array out, Array a, Array b, Array bias=None, bin
     return mg_parts(&product) == 1 and mg_run(&product) == MG_OK
 
 
+cdef bint ran_weight_grad(Array out, Array x, Array dy) except -1:
+    """Run ``out.T = x.T @ dy`` for out (n, k) in Fortran order, x (m, k) and dy (m, n), if it is small."""
+    cdef int64_t m = cnp.PyArray_DIM(dy, 0), n = cnp.PyArray_DIM(dy, 1), k = cnp.PyArray_DIM(x, 1)
+    product.work = m * n * k
+    if use_reference or product.work == 0:
+        return False
+    if not (points(0, out, k, n, True) and points(1, x, k, m, True) and points(2, dy, m, n)):
+        return False
+    product.kernel, product.arrays, product.size[2], product.size[3] = matmul_row.index, 3, k, n
+    product.scalar[MATMUL_K].number = m
+    return mg_parts(&product) == 1 and mg_run(&product) == MG_OK
+
+
+cdef mg_call columns  # of ``ran_column_sums``
+columns.arrays = 2
+columns.size[:] = [1, 1, 1, 1]
+columns.itemsize[:] = [4, 4, 4, 4]
+columns.stride[0][3] = columns.stride[1][3] = 1
+
+
+cdef bint ran_column_sums(Array out, Array x) except -1:
+    """Run the sums (n,) over the rows of x (m, n), if they are few."""
+    cdef int64_t m = cnp.PyArray_DIM(x, 0), n = cnp.PyArray_DIM(x, 1)
+    columns.work = m * n
+    if use_reference or not cnp.PyArray_IS_C_CONTIGUOUS(x) or m < 2 or n < 2 or columns.work > FEW:
+        return False
+    columns.kernel, columns.array[0], columns.array[1] = sum_row.index, cnp.PyArray_DATA(out), cnp.PyArray_DATA(x)
+    columns.size[2], columns.size[3], columns.stride[1][2] = m, n, n
+    return mg_run(&columns) == MG_OK
+
+
 def launch(name, tuple arrays not None, tuple scalars not None=()):
     cdef Row row = row_of(name)
     if unseen():
@@ -1049,6 +1107,13 @@ def launch(name, tuple arrays not None, tuple scalars not None=()):
         if ran(row, arrays, scalars):
             return
     helpers["launch"](name, arrays, scalars)
+
+
+def prepare(name, tuple arrays not None, tuple scalars not None=(), Call before=None):
+    cdef Row row = row_of(name)
+    if before is not None and unseen() and before.renew(row, arrays, scalars):
+        return before
+    return Call(row, arrays, scalars)
 
 
 def unary(name, x, *scalars):
@@ -1136,6 +1201,37 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
     return out
 
 
+def sole_holder(holder):
+    cdef Array a = holder.data  # a second reference
+    cdef PyObject *base = cnp.PyArray_BASE(a)
+    if (<PyObject *>a).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(a):
+        return False
+    return base == NULL or (cnp.PyArray_CheckExact(<object>base) and base.ob_refcnt == 1
+                            and cnp.PyArray_BASE(<Array>base) == NULL)
+
+
+def has_form(Array x, tuple shape, dtype):
+    cdef int axis, ndim = cnp.PyArray_NDIM(x)
+    if len(shape) != ndim or (<object>cnp.PyArray_DESCR(x) is not dtype and x.dtype != dtype):
+        return False
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(x, axis) != <int64_t>shape[axis]:
+            return False
+    return True
+
+
+def same_order(Array x, Array like):
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(x)):
+        if cnp.PyArray_STRIDE(x, axis) != cnp.PyArray_STRIDE(like, axis):
+            return False
+    return True
+
+
+def as_array(x):
+    return x if isinstance(x, cnp.ndarray) else helpers["as_array"](x)
+
+
 def matmul(a, b):
     cdef Array out
     if unseen() and plain(a) and plain(b) and cnp.PyArray_NDIM(<Array>a) == cnp.PyArray_NDIM(<Array>b) == 2:
@@ -1158,6 +1254,27 @@ def linear(x, weight, bias=None, bint relu=False):
                     and ran(linear_row, (out, x, weight, bias), (1.0,) if relu else (0.0,))):
                 return out
     return helpers["linear"](x, weight, bias, relu)
+
+
+def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
+    cdef Array dx = None, dweight = None, dbias = None
+    cdef int64_t m, n, k
+    cdef bint done = True
+    if unseen() and plain(dy) and plain(x) and plain(weight):
+        if cnp.PyArray_NDIM(<Array>dy) == cnp.PyArray_NDIM(<Array>x) == cnp.PyArray_NDIM(<Array>weight) == 2:
+            m, n, k = cnp.PyArray_DIM(<Array>dy, 0), cnp.PyArray_DIM(<Array>dy, 1), cnp.PyArray_DIM(<Array>x, 1)
+            if to_x:
+                dx = empty(2, m, k)
+                done = ran_product(matmul_row, dx, <Array>dy, <Array>weight)
+            if to_weight and done:
+                dweight = empty(2, n, k, True)
+                done = ran_weight_grad(dweight, <Array>x, <Array>dy)
+            if to_bias and done:
+                dbias = empty(1, n, 0)
+                done = ran_column_sums(dbias, <Array>dy)
+            if done:
+                return dx, dweight, dbias
+    return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
 
 
 def reduce(name, x, axis=None, keepdims=False):
@@ -1211,6 +1328,71 @@ def rows(name, *arrays):
             if ran(row, (out, *arrays), ()):
                 return out
     return helpers["rows"](name, *arrays)
+
+
+cdef mg_call losses  # of ``cross_entropy`` and its gradient
+losses.size[:] = [1, 1, 1, 1]
+losses.itemsize[:] = [4, 4, 4, 8]
+cdef mg_call average  # of the losses
+average.arrays, average.kernel = 2, mean_row.index
+average.size[:] = [1, 1, 1, 1]
+average.itemsize[:] = [4, 4, 4, 4]
+average.stride[1][3] = 1
+
+
+cdef inline bint classified(x, labels) noexcept:
+    """Whether x is (N, C) and labels are (N,), plain and few."""
+    if not plain(x) or not isinstance(labels, cnp.ndarray) or use_reference or not unseen():
+        return False
+    return (cnp.PyArray_NDIM(<Array>x) == 2 and cnp.PyArray_IS_C_CONTIGUOUS(<Array>x)
+            and cnp.PyArray_NDIM(<Array>labels) == 1 and 0 < cnp.PyArray_SIZE(<Array>x) <= FEW
+            and fits(<Array>labels, b"i") and cnp.PyArray_IS_C_CONTIGUOUS(<Array>labels)
+            and cnp.PyArray_ISALIGNED(<Array>labels) and cnp.PyArray_ISNOTSWAPPED(<Array>labels)
+            and cnp.PyArray_DIM(<Array>x, 0) == cnp.PyArray_DIM(<Array>labels, 0))
+
+
+def cross_entropy(x, labels, bint mean):
+    cdef Array each, out
+    cdef int64_t n
+    if classified(x, labels):
+        n = cnp.PyArray_DIM(<Array>x, 0)
+        each = empty(1, n, 0)
+        losses.kernel, losses.arrays, losses.work = losses_row.index, 3, cnp.PyArray_SIZE(<Array>x)
+        losses.size[2], losses.size[3] = n, cnp.PyArray_DIM(<Array>x, 1)
+        losses.array[0], losses.array[1] = cnp.PyArray_DATA(each), cnp.PyArray_DATA(<Array>x)
+        losses.array[2] = cnp.PyArray_DATA(<Array>labels)
+        if mg_run(&losses) == MG_OK:
+            if not mean:
+                return each
+            out = empty(0, 0, 0)
+            average.size[3] = average.work = n
+            average.array[0], average.array[1] = cnp.PyArray_DATA(out), cnp.PyArray_DATA(each)
+            if mg_run(&average) == MG_OK:
+                return out
+    return helpers["cross_entropy"](x, labels, mean)
+
+
+def cross_entropy_grad(dy, x, labels):
+    cdef Array each, out
+    cdef int64_t n, i
+    cdef float share
+    if plain(dy) and classified(x, labels):
+        n = cnp.PyArray_DIM(<Array>x, 0)
+        each = <Array>dy
+        if cnp.PyArray_NDIM(each) == 0:
+            share = (<float *>cnp.PyArray_DATA(each))[0] / <float>n
+            each = empty(1, n, 0)
+            for i in range(n):
+                (<float *>cnp.PyArray_DATA(each))[i] = share
+        if cnp.PyArray_NDIM(each) == 1 and cnp.PyArray_DIM(each, 0) == n and cnp.PyArray_IS_C_CONTIGUOUS(each):
+            out = empty(2, n, cnp.PyArray_DIM(<Array>x, 1))
+            losses.kernel, losses.arrays, losses.work = losses_grad_row.index, 4, cnp.PyArray_SIZE(<Array>x)
+            losses.size[2], losses.size[3] = n, cnp.PyArray_DIM(<Array>x, 1)
+            losses.array[0], losses.array[1] = cnp.PyArray_DATA(out), cnp.PyArray_DATA(each)
+            losses.array[2], losses.array[3] = cnp.PyArray_DATA(<Array>x), cnp.PyArray_DATA(<Array>labels)
+            if mg_run(&losses) == MG_OK:
+                return out
+    return helpers["cross_entropy_grad"](dy, x, labels)
 
 
 cdef inline bint same_shape(Array a, Array b) noexcept:

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from sys import getrefcount
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -208,9 +209,14 @@ def launch(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (
         _launch_copied(KERNELS[name], arrays, scalars)
 
 
-def prepare(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> Any:
+@_quick
+def prepare(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (), before: Any = None) -> Any:
     """An update that has been checked and waits for ``run_prepared``, so that several can be checked
-    before the first of them writes.  Raises as ``launch`` does."""
+    before the first of them writes.  Raises as ``launch`` does.
+
+    ``before`` is an earlier call of the same update, or None: where nobody observes, and so may keep it, it is
+    filled anew.
+    """
     return Call(_ROWS[name], arrays, scalars)
 
 
@@ -303,6 +309,7 @@ def result_dtype(name: str, *operands: Any) -> np.dtype[Any]:
     return dtype.newbyteorder("=")
 
 
+@_quick
 def as_array(x: Any) -> Array:
     """``x`` as an ndarray; a float becomes float32, as in ``minigrad.tensor``."""
     return x if isinstance(x, np.ndarray) else np.asarray(x, _FLOAT32 if isinstance(x, float) else None)
@@ -320,6 +327,32 @@ def contiguous(x: Array) -> Array:
     out = np.empty(x.shape, x.dtype)
     launch("copy", (out, x))
     return out
+
+
+@_quick
+def sole_holder(holder: Any) -> bool:
+    """Whether ``holder.data`` is writeable, and nothing else refers to it or has its memory.
+
+    ``getrefcount`` counts its argument, too; the memory of a view belongs to its base.
+    """
+    if getrefcount(holder.data) > 2 or not holder.data.flags.writeable:
+        return False
+    if holder.data.base is None:
+        return True
+    plain = type(holder.data.base) is np.ndarray and holder.data.base.base is None
+    return plain and getrefcount(holder.data.base) <= 2
+
+
+@_quick
+def has_form(x: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether ``x`` has this shape and dtype."""
+    return x.shape == shape and x.dtype == dtype
+
+
+@_quick
+def same_order(x: Array, like: Array) -> bool:
+    """Whether two arrays of one shape and dtype lie in memory alike."""
+    return x.strides == like.strides
 
 
 def as_dtype(x: Any, dtype: DTypeLike) -> Array:
@@ -491,6 +524,51 @@ def rows(name: str, *arrays: Array) -> Array:
     flat = [as_rows(as_dtype(a, dtype)) for a in arrays]
     launch(name, (out.reshape(-1) if name == "logsumexp" else out.reshape(-1, x.shape[-1]), *flat))
     return out
+
+
+@_quick
+def linear_grad(
+    dy: Array, x: Array, weight: Array, to_x: bool, to_weight: bool, to_bias: bool
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Of ``linear``, three launches: dy (..., out), x (..., in), weight (out, in); None for what is not wanted."""
+    rows, xs = (a if a.ndim == 2 else as_rows(a) for a in (dy, x))
+    dx = matmul(rows, weight).reshape(x.shape) if to_x else None
+    dweight = matmul(xs.T, rows).T if to_weight else None
+    return dx, dweight, reduce("sum", rows, 0) if to_bias else None
+
+
+@_quick
+def cross_entropy(x: Array, labels: Array, mean: bool) -> Array:
+    """Of each row of x (N, C) with labels (N,), or the mean over the rows."""
+    labels = _class_indices(labels, x)
+    if x.dtype != _FLOAT32:
+        x = as_dtype(x, result_dtype("exp", x))
+    out = np.empty(len(x), x.dtype)
+    launch("cross_entropy", (out, x, labels))
+    return reduce("mean", out) if mean else out
+
+
+@_quick
+def cross_entropy_grad(dy: Array, x: Array, labels: Array) -> Array:
+    """In x: dy (N,), or 0-d of the mean over the rows."""
+    labels = _class_indices(labels, x)
+    if dy.ndim == 0:
+        each = np.empty(len(x), x.dtype)
+        launch("divide", (each, dy, np.array(len(x), x.dtype)))
+        dy = each
+    out = np.empty(x.shape, x.dtype)
+    launch("cross_entropy_grad", (out, dy if dy.flags.c_contiguous else contiguous(dy), x, labels))
+    return out
+
+
+def _class_indices(labels: Array, logits: Array) -> Array:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"cross_entropy takes class indices, integers, as labels, got {labels.dtype}")
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
+        raise ValueError(
+            f"cross_entropy needs logits (N, C) and labels (N,), C at least 1, got {logits.shape} and {labels.shape}"
+        )
+    return as_dtype(labels, np.int64)
 
 
 # Targets and threads --------------------------------------------------------------------

@@ -114,4 +114,5 @@ __all__ = [
     "zeros_like",
 ]
 
-_table.__dict__.update({name: globals()[name] for name in __all__})
+for _name in __all__:
+    setattr(_table, _name, globals()[_name])

@@ -10,8 +10,7 @@ from ..kernels.launch import Array, as_array
 from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain
-from .reductions import sum
-from .shape import expand_dims, reshape, squeeze
+from .shape import broadcast_to, expand_dims, reshape, squeeze
 
 
 @operation(
@@ -36,19 +35,13 @@ def matmul(a: Any, b: Any) -> Tensor:
     return squeeze(y, (*((-2,) if left else ()), *((-1,) if right else ()))) if left or right else y
 
 
-def _flat(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(..., n) as (rows, n)."""
-    return math.prod(shape[:-1]), shape[-1]
-
-
 def _rows(x: Any) -> Any:
-    return x if x.ndim == 2 else reshape(x, _flat(x.shape))
+    """(..., n) as (rows, n)."""
+    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 @operation(
-    x=lambda g, weight: matmul(g, weight),
-    weight=lambda g, x: linear_weight_grad(g, x),
-    bias=lambda g: sum(_rows(g), 0),
+    joint=lambda g, x, weight, needs: linear_grad(g, x, weight, *needs)[: len(needs)],
     domain=Domain("(...,i),(o,i),(o)"),
 )
 def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
@@ -57,15 +50,30 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
 
 
 @operation(
-    dy=lambda g, x: linear(x, g),
-    x=lambda g, dy: matmul(dy, g),
-    outputs=("dweight",),
-    domain=Domain("(n,o),(n,i)"),
+    dy=lambda g, dy_shape, x, weight: _added(
+        g[0] is not None and linear(g[0], weight),
+        g[1] is not None and linear(x, g[1]),
+        g[2] is not None and broadcast_to(g[2], dy_shape),
+    ),
+    x=lambda g, dy: matmul(dy, g[1]) if g[1] is not None else None,
+    weight=lambda g, dy: matmul(_rows(dy).T, _rows(g[0])) if g[0] is not None else None,
+    outputs=("dx", "dweight", "dbias"),
+    domain=Domain("(n,o),(n,i),(o,i)", attributes={"to_x": (True,), "to_weight": (True,), "to_bias": (True,)}),
 )
-def linear_weight_grad(dy: Any, x: Any, /) -> Array:
-    """``sum(dy^T x)`` over all rows: dy (..., out), x (..., in), result (out, in).
+def linear_grad(
+    dy: Any, x: Any, weight: Any, /, to_x: bool, to_weight: bool, to_bias: bool = False
+) -> tuple[Array | None, ...]:
+    """``dy @ weight``, ``sum(dy^T x)`` and ``sum(dy)``, the sums over all rows; None for what is not wanted.
 
-    It lies in memory as x^T dy, transposed: the order in which nn.Linear keeps its weight.
+    dy (..., out), x (..., in), weight (out, in).  The weight's gradient lies in memory as x^T dy, transposed: the
+    order in which nn.Linear keeps its weight.
     """
-    dy, x = (a if a.ndim == 2 else reshape.forward(a, _flat(a.shape)) for a in (as_array(dy), as_array(x)))
-    return launch.matmul(x.T, dy).T
+    return launch.linear_grad(as_array(dy), as_array(x), as_array(weight), to_x, to_weight, to_bias)
+
+
+def _added(*terms: Any) -> Any:
+    """The sum of the terms that are there."""
+    first, *others = [term for term in terms if term is not False]
+    for term in others:
+        first = first + term
+    return first

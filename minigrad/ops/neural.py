@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import launch
-from ..kernels.launch import Array, as_array, contiguous
+from ..kernels.launch import Array, as_array
 from ..operations import operation
 from ..random import Generator, default_generator
 from ..tensor import Tensor
@@ -154,45 +154,39 @@ def layer_norm(
 # Losses ---------------------------------------------------------------------------------
 
 
-def _class_indices(labels: Any, logits: Any) -> Array:
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"cross_entropy takes class indices, integers, as labels, got {labels.dtype}")
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 0:
-        raise ValueError(
-            f"cross_entropy needs logits (N, C) and labels (N,), C at least 1, got {logits.shape} and {labels.shape}"
-        )
-    return launch.as_dtype(labels, np.int64)
-
-
 @operation(
     x=lambda g, x, labels: sample_cross_entropy_grad(g, x, labels),
     domain=Domain("(n,C),(n)", {"labels": Labels("x")}),
 )
 def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
     """``-log(softmax(x)[label])`` of each row: x (N, C), labels (N,) in [0, C), result (N,)."""
-    x = as_array(x)
-    labels = _class_indices(as_array(labels), x)
-    if x.dtype != np.float32:
-        x = launch.as_dtype(x, launch.result_dtype("exp", x))
-    out = np.empty(len(x), x.dtype)
-    launch.launch("cross_entropy", (out, x, labels))
-    return out
+    return launch.cross_entropy(as_array(x), as_array(labels), False)
 
 
 @operation(
-    dy=lambda g, x, labels: sum(g * sample_cross_entropy_grad(np.ones(len(x), x.dtype), x, labels), 1),
-    x=lambda g, dy, x: softmax_grad(g * dy.reshape(-1, 1), softmax(x)),
+    x=lambda g, x, labels: sample_cross_entropy_grad(g, x, labels),
+    domain=Domain("(N,C),(N)", {"labels": Labels("x")}),
+)
+def mean_cross_entropy(x: Any, labels: Any, /) -> Array:
+    """The mean of ``sample_cross_entropy`` over the rows, as one operation."""
+    return launch.cross_entropy(as_array(x), as_array(labels), True)
+
+
+@operation(
+    dy=lambda g, dy_shape, x, labels: _over_samples(
+        sum(g * sample_cross_entropy_grad(np.ones(len(x), x.dtype), x, labels), 1), dy_shape
+    ),
+    x=lambda g, dy, x: softmax_grad(g * (dy.reshape(-1, 1) if dy.ndim else dy / len(x)), softmax(x)),
     outputs=("dx",),
     domain=Domain("(n),(n,C),(n)", {"labels": Labels("x")}),
 )
 def sample_cross_entropy_grad(dy: Any, x: Any, labels: Any, /) -> Array:
-    """``dy (softmax(x) - one_hot(label))`` of each row."""
-    dy, x = as_array(dy), as_array(x)
-    labels = _class_indices(as_array(labels), x)
-    out = np.empty(x.shape, x.dtype)
-    dy = dy if dy.flags.c_contiguous else contiguous(dy)
-    launch.launch("cross_entropy_grad", (out, dy, x, labels))
-    return out
+    """``dy (softmax(x) - one_hot(label))`` of each row; a 0-d dy is that of the mean, dy / N for each."""
+    return launch.cross_entropy_grad(as_array(dy), as_array(x), as_array(labels))
+
+
+def _over_samples(slopes: Any, shape: tuple[int, ...]) -> Any:
+    return slopes if shape else mean(slopes)
 
 
 def _reduced(losses: Any, reduction: str) -> Any:
@@ -213,6 +207,8 @@ def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     Raises ``IndexError`` for a label outside the classes.
     """
     labels = labels if isinstance(labels, Tensor) else np.asarray(labels)
+    if reduction == "mean":
+        return mean_cross_entropy(logits, labels)
     return _reduced(sample_cross_entropy(logits, labels), reduction)
 
 

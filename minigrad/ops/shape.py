@@ -209,5 +209,5 @@ def assign_(tensor: Tensor, value: Any, index: Any = ...) -> Tensor:
             out[_with_arrays(index, arrays)] = value
 
         launch_python(write, tensor.data, source, *_arrays_in(index), name="assign_")
-    written(tensor, "assign_")
+    written([tensor], "assign_")
     return tensor

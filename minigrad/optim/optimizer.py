@@ -38,6 +38,7 @@ class ParamGroup(MutableMapping[str, Any]):
         self.kernel = ""
         self.scalars: tuple[Any, ...] = ()  # the cells the kernel and the cells that it reads
         self.alike: list[Held] = []  # the parameters with their states, by dtype
+        self.calls: list[Any] = []  # for each of these the last update
         self.schedule: Schedule | None = None
         self.cells: dict[str, NDArray[np.float64]] = {}
         self._check = check
@@ -73,6 +74,9 @@ class ParamGroup(MutableMapping[str, Any]):
         """Set a hyperparameter and leave the schedule; the value has been checked."""
         for cell, number in _numbers(name, value):
             self.cells[cell][...] = number
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "calls": [None] * len(self.calls)}  # a copy's arrays lie elsewhere
 
     def __delitem__(self, name: str) -> None:
         raise TypeError("a hyperparameter cannot be deleted")
@@ -156,6 +160,7 @@ class Optimizer:
         group.kernel, group.scalars = kernel, tuple(cells[name] for name in KERNELS[kernel].scalars)
         for dtype in sorted({p.dtype for p in params}):
             group.alike.append([(p, self.state[p]) for p in params if p.dtype == dtype])
+            group.calls.append(None)
         self.param_groups.append(group)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -187,14 +192,15 @@ class Optimizer:
         for group in self.param_groups:  # everything is checked before anything is written
             if group.schedule is not None:
                 rates.append((group.cells["lr"], group.rate(step)))
-            for held in group.alike:
+            for i, held in enumerate(group.alike):
                 arrays: list[NDArray[Any]] = []
                 for p, states in held:
                     if p.grad is not None:
                         arrays += (p.data, *states, p.grad.data)
                         updated.append(p)
                 if arrays:
-                    calls.append(_prepared(group, arrays, held))
+                    group.calls[i] = _prepared(group, arrays, held, group.calls[i])
+                    calls.append(group.calls[i])
         for cell, rate in rates:
             cell[...] = rate
         recorder = recording.current and recording.recorder()
@@ -202,8 +208,7 @@ class Optimizer:
             recorder.updating(self.param_groups, self.step_count)
         for call in calls:
             run_prepared(call)
-        for p in updated:
-            written(p, writer)
+        written(updated, writer)
         launch("advance", (self.step_count, self.step_count, _ONE))
 
     def zero_grad(self) -> None:
@@ -264,10 +269,10 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _prepared(group: ParamGroup, arrays: list[NDArray[Any]], held: Held) -> Any:
+def _prepared(group: ParamGroup, arrays: list[NDArray[Any]], held: Held, before: Any) -> Any:
     """The call that updates one dtype: tensor after tensor the parameter, its states and its gradient."""
     try:
-        return prepare(group.kernel, tuple(arrays), group.scalars)
+        return prepare(group.kernel, tuple(arrays), group.scalars, before)
     except (TypeError, ValueError):  # a gradient in another memory order, or one that is wrong
         each = len(group.slots) + 2
         arrays[each - 1 :: each] = [_fitting(p) for p, _ in held if p.grad is not None]
