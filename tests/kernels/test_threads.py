@@ -29,6 +29,7 @@ LARGE = {
     "FLAT": 1_000_003,
     "CELLS": 1000,
     "UPDATE": 500_001,
+    "TENSORS": 300_001,
 }
 
 
