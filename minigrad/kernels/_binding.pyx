@@ -93,7 +93,7 @@ cdef int MATMUL_K = 7
 cdef bint use_reference = False
 
 cdef enum:
-    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, UPDATE, TENSORS
+    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, UPDATE, TENSORS  # of the last two the arrays stand in a table
 
 cdef dict FAMILIES = {"ELEMENTWISE": ELEMENTWISE, "REDUCE": REDUCE, "MATMUL": MATMUL,
                       "ROWS": ROWS, "FLAT": FLAT, "CELLS": CELLS, "UPDATE": UPDATE, "TENSORS": TENSORS}
