@@ -52,6 +52,9 @@ SCALARS = {
     "decoupled_weight_decay": 0,
     "l1": 0,
     "proximal": 0,
+    "start": 0,
+    "norm": 1,
+    "max_norm": 1,
 }
 POSITIVE = {"log", "log1p", "sqrt", "power"}
 
@@ -132,6 +135,14 @@ def update(row: Kernel) -> Iterator[Case]:
         yield row.name, f"{n}", (normal(n), *state, normal(n)), scalars(row)
 
 
+def tensors(row: Kernel) -> Iterator[Case]:
+    """Weights and biases of layers."""
+    for sizes in ((16, 16), (512, 512), (1024, 1024)):
+        shapes = [shape for _ in range(3) for shape in (sizes, sizes[:1])]
+        numbers = tuple(np.zeros(()) for _ in row.arrays[:-1])
+        yield row.name, f"3 of {sizes[0]}x{sizes[1]}", (*numbers, *[normal(*shape) for shape in shapes]), scalars(row)
+
+
 def scalars(row: Kernel) -> tuple[float, ...]:
     return tuple(SCALARS[name] for name in row.scalars)
 
@@ -144,6 +155,7 @@ FAMILIES = {
     "FLAT": flat,
     "CELLS": cells,
     "UPDATE": update,
+    "TENSORS": tensors,
 }
 
 
@@ -369,6 +381,17 @@ def adam(
     sgd(w, scaled(v, eps * root, m), lr * root / (1 - beta1 ** (step + 1)))
 
 
+def global_norm(out: Array, *arguments: Any) -> None:
+    *tensors, start = arguments
+    out[...] = (start**2 + sum(float(np.dot(g.reshape(-1), g.reshape(-1))) for g in tensors)) ** 0.5
+
+
+def clip_to_norm(*arguments: Any) -> None:
+    *tensors, norm, max_norm = arguments
+    for g in tensors:
+        np.multiply(g, min(1, max_norm / (norm + 1e-6)), out=g)
+
+
 total = reducer(np.add)
 
 # A ufunc takes the inputs and then the output, a function the arguments of the kernel.
@@ -435,6 +458,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "rmsprop_centered": rmsprop_centered,
     "rmsprop_centered_momentum": rmsprop_centered_momentum,
     "adam": adam,
+    "global_norm": global_norm,
+    "clip_to_norm": clip_to_norm,
 }
 
 

@@ -1,7 +1,8 @@
-"""Pictures: how many times as fast as each peer, a dot for each size; and how the time grows with the size."""
+"""Pictures: how many times as fast as each peer, how the time grows with the size, how much memory there is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness import Row
 
@@ -73,4 +74,29 @@ def growth(rows: Sequence[Row], powers: Mapping[str, int], path: Path, title: st
     panels[0].set_ylim(min(times) / 1.5, max(times) * 1.5)
     figure.suptitle(title, fontsize=10)
     figure.supylabel("time of a training step", fontsize=9)
+    figure.savefig(path, dpi=130)
+
+
+def memory(rows: Sequence[Any], path: Path, title: str) -> None:
+    """For each net its arrays at their peak, as parts of what eager holds: a bar for each way.  Needs Matplotlib."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    figure = Figure(figsize=(13, 0.6 * len(rows) + 1.5), layout="constrained")
+    axes, size = figure.subplots(), EngFormatter("B", places=1)
+    ways = {"eager": "eager", "kept": "replay", "lean": "replay, keep_grads=False"}
+    for place, (way, label) in enumerate(ways.items()):
+        parts = [getattr(row, way) / row.eager for row in rows]
+        heights = [i + 0.27 * (place - 1) for i in range(len(rows))]
+        bars = axes.barh(heights, parts, 0.25, label=label, color=("0.7", "tab:blue", "tab:green")[place])
+        axes.bar_label(bars, [size(getattr(row, way)) for row in rows], padding=3, fontsize=7)
+    axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, 1.15)
+    axes.xaxis.set_major_formatter(lambda part, _: f"{part:.0%}")
+    axes.grid(axis="x", linewidth=0.4, alpha=0.5)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower right", ncols=len(ways), fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    axes.set_xlabel("of what the eager step holds at its peak", fontsize=9)
     figure.savefig(path, dpi=130)

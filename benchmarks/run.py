@@ -1,4 +1,4 @@
-"""Everything that is measured: what the kernels promise, every kernel, the eager path, steps; Markdown and pictures.
+"""Everything that is measured: what the kernels promise, every kernel, the eager path, steps, their memory; Markdown.
 
     python benchmarks/run.py [--quick] [--save runs/bench]
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import claims
 import kernels
+import memory
 import overhead
 import peers
 import picture
@@ -28,6 +29,7 @@ def main() -> None:
     rows = kernels.measure(arguments.quick)
     parts = [surroundings(), claims.report(arguments.quick), kernels.report(rows), overhead.report(arguments.quick)]
     parts.append(steps.report(arguments.quick, save=arguments.save))
+    parts.append(memory.report(arguments.quick, arguments.save))
     text = "\n\n".join(parts)
     print(text)
     if arguments.save:

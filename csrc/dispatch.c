@@ -79,7 +79,8 @@ static void *scratch(int64_t bytes) {
 /* What one unit of a call's work takes, in multiply-adds of a matrix product (18 ps on a Zen 4), so that one
  * threshold serves all.  A row of the table may say otherwise.  Where memory sets the pace, a second thread pays
  * later than the time would tell: 3 instead of 5 to 8. */
-enum { COST_ELEMENTWISE = 3, COST_REDUCE = 12, COST_MATMUL = 1, COST_ROWS = 12, COST_FLAT = 4, COST_CELLS = 1, COST_UPDATE = 3 };
+enum { COST_ELEMENTWISE = 3, COST_REDUCE = 12, COST_MATMUL = 1, COST_ROWS = 12, COST_FLAT = 4, COST_CELLS = 1, COST_UPDATE = 3,
+       COST_TENSORS = 3 };
 
 static int64_t multiply_adds(const mg_call *call) {
     static const int cost[MG_KERNELS] = {

@@ -7,6 +7,7 @@
  *   vload_n vstore_n           the first n lanes only, never touching memory beyond; vload_n fills with 0
  *   vload_bytes vload_bytes_n  a byte a lane, as a mask of the non-zero ones
  *   vsplat vfma vsqrt          fused on targets that have it: a * b + c
+ *   vsquares(sum, p)           sum, a vd of LANES / 2 doubles, plus the squares of as many floats, which are exact in it
  *   vfused                     a * b + c rounded once on every target, where exactness hangs on it
  *   vmin vmax                  the second operand where either is NaN
  *   vselect(m, a, b) vbits(m)  blend by a mask; its sign bits as an integer
@@ -34,6 +35,7 @@ typedef uint32_t vui __attribute__((vector_size(4 * LANES)));
 typedef uint64_t vu __attribute__((vector_size(4 * LANES)));
 typedef uint16_t vw __attribute__((vector_size(4 * LANES)));
 typedef uint8_t vb __attribute__((vector_size(LANES)));
+typedef double vd __attribute__((vector_size(4 * LANES)));
 typedef float vf_anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 INLINE vf vload(const float *p) { return *(const vf_anywhere *)p; }

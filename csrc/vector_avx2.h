@@ -21,6 +21,10 @@ INLINE vf vfma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf vfused(vf a, vf b, vf c) { return vfma(a, b, c); }
 INLINE vf vmin(vf a, vf b) { return _mm256_min_ps(a, b); }
 INLINE vf vmax(vf a, vf b) { return _mm256_max_ps(a, b); }
+INLINE vd vsquares(vd sum, const float *p) {
+    const vd x = _mm256_cvtps_pd(_mm_loadu_ps(p));
+    return _mm256_fmadd_pd(x, x, sum);
+}
 INLINE vf vsqrt(vf a) { return _mm256_sqrt_ps(a); }
 INLINE uint32_t vbits(vi m) { return (uint32_t)_mm256_movemask_ps((vf)m); }
 INLINE vu vmul_low(vu a, vu b) { return (vu)_mm256_mul_epu32((__m256i)a, (__m256i)b); }

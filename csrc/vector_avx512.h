@@ -16,6 +16,10 @@ INLINE vf vfma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vf vfused(vf a, vf b, vf c) { return vfma(a, b, c); }
 INLINE vf vmin(vf a, vf b) { return _mm512_min_ps(a, b); }
 INLINE vf vmax(vf a, vf b) { return _mm512_max_ps(a, b); }
+INLINE vd vsquares(vd sum, const float *p) {
+    const vd x = _mm512_cvtps_pd(_mm256_loadu_ps(p));
+    return _mm512_fmadd_pd(x, x, sum);
+}
 INLINE vf vsqrt(vf a) { return _mm512_sqrt_ps(a); }
 #if !defined(MINIGRAD_EMULATE_AVX512) /* older SIMDe lacks it */
 #define VSCALE

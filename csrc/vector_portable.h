@@ -18,6 +18,10 @@ INLINE vf vfused(vf a, vf b, vf c) {
 }
 INLINE vf vmin(vf a, vf b) { return vselect(a < b, a, b); }
 INLINE vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
+INLINE vd vsquares(vd sum, const float *p) {
+    const vd x = {(double)p[0], (double)p[1]};
+    return sum + x * x;
+}
 INLINE vf vsqrt(vf a) {
     for (int i = 0; i < LANES; i++) a[i] = __builtin_sqrtf(a[i]);
     return a;

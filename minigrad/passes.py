@@ -32,7 +32,8 @@ class Step:
     def of(cls, call: Any) -> Step:
         if isinstance(call, PythonCall):
             return cls(call.kernel, call.arrays, (), call.outputs, call.function)
-        return cls(call.kernel, call.arrays, call.scalars, len(KERNELS[call.kernel].outputs))
+        row = KERNELS[call.kernel]
+        return cls(call.kernel, call.arrays, call.scalars, len(row.outputs) if row.inputs else len(call.arrays))
 
     def call(self) -> Any:
         if self.function is None:
@@ -66,7 +67,12 @@ class Step:
     @property
     def read(self) -> tuple[Array, ...]:
         """The memory that it reads, arrays first."""
-        return (self.arrays if self.family == "UPDATE" else self.arrays[self.outputs :]) + self.cells
+        return (self.arrays if self.in_place else self.arrays[self.outputs :]) + self.cells
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it reads what it writes."""
+        return self.family == "UPDATE" or (self.family == "TENSORS" and not KERNELS[self.kernel].inputs)
 
     @property
     def has_effects(self) -> bool:
@@ -305,7 +311,11 @@ def arrange(steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], 
         offset = buffer.offset + a.__array_interface__["data"][0] - buffer.start
         return np.ndarray(a.shape, a.dtype, arena, offset, a.strides)
 
-    steps = [replace(step, arrays=tuple(moved(a) for a in step.arrays)) for step in steps]
+    def settled(step: Step) -> Step:
+        scalars = tuple(moved(s) if isinstance(s, np.ndarray) else s for s in step.scalars)
+        return replace(step, arrays=tuple(map(moved, step.arrays)), scalars=scalars)
+
+    steps = [settled(step) for step in steps]
     kept_writes = [a for step in steps for a in step.written if (b := facts.of(a)) is not None and b.kept]
     changed = list({bounds(a): a for a in kept_writes}.values())
     size = sum(b.stop - b.start for b in temporaries)

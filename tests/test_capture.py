@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable
 from copy import deepcopy
 from itertools import pairwise
@@ -45,6 +46,11 @@ RATES: dict[str, Any] = {
     "cosine": mg.schedules.cosine(0.05, T_max=5),
     "function": lambda step: 0.05 if step < 3 else 0.7**step,
 }
+CLIPPING: dict[str, Callable[[Any], Any]] = {
+    "no": lambda p: None,
+    "norm": lambda p: optim.clip_grad_norm_(p, 0.5),
+    "value": lambda p: optim.clip_grad_value_(p, 0.01),
+}
 
 
 class Net(nn.Module):
@@ -79,6 +85,7 @@ def trainings(draw: st.DrawFn) -> dict[str, Any]:
         "rate": draw(st.sampled_from(sorted(RATES))),
         "halves": draw(st.booleans()),
         "zeroed": draw(st.sampled_from(["before", "after"])),
+        "clip": draw(st.sampled_from(["no", "norm", "value"])),
     }
 
 
@@ -105,10 +112,11 @@ class Training:
         loss.backward()
         if self.drawn["halves"]:
             self.loss(x * 0.5, y).backward()
+        norm = CLIPPING[self.drawn["clip"]](self.net.parameters())
         self.optimizer.step()
         if self.drawn["zeroed"] == "after":
             self.optimizer.zero_grad()
-        return {"loss": loss, "more": (loss * 2, 3)}
+        return {"loss": loss, "more": (loss * 2, 3), "norm": norm}
 
     def state(self) -> list[bytes]:
         arrays = [p.data for p in self.net.parameters()]
@@ -141,6 +149,8 @@ def test_a_replay_is_the_eager_step_bit_for_bit(target: str, drawn: dict[str, An
         got = program(x, y)
         assert got["loss"].data.tobytes() == wanted["loss"].data.tobytes()
         assert (got["more"][0].item(), got["more"][1]) == (wanted["more"][0].item(), 3)
+        assert (got["norm"] is None) == (wanted["norm"] is None) == (drawn["clip"] != "norm")
+        assert got["norm"] is None or got["norm"].item() == wanted["norm"].item()
         assert replayed.state() == eager.state()
         losses.append(got["loss"].item())
     data = [np.concatenate(parts) for parts in zip(*made, strict=True)]
@@ -331,6 +341,39 @@ def test_without_gradients_kept(step: Step, model: nn.Sequential) -> None:
     assert lean.arena.nbytes > kept.arena.nbytes
 
 
+def test_a_program_needs_less_memory_than_eager() -> None:
+    """All that a program holds without gradients, against the peak of an eager step, both above model and optimizer."""
+    sizes, batch = [784, *[1024] * 7, 10], 128
+    model = nn.Sequential(*[layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), nn.ReLU())][:-1])
+    adam = optim.Adam(model.parameters())
+    x, y = mg.ones((batch, 784)), mg.tensor(np.arange(batch) % 10)
+
+    def step(x: Any, y: Any) -> Any:
+        adam.zero_grad()
+        loss = mg.cross_entropy(model(x), y)
+        loss.backward()
+        adam.step()
+        return loss
+
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        step(x, y)
+        eager = tracemalloc.get_traced_memory()[1] - before
+        adam.zero_grad()
+        program = mg.capture(step, x, y, keep_grads=False)
+        gc.collect()
+        tracemalloc.reset_peak()
+        held = tracemalloc.get_traced_memory()[0] - before
+        program(x, y)
+        replayed = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert program.arena.nbytes < held <= 0.6 * eager
+    if mg.kernels.active() != "reference":  # NumPy has temporaries of its own
+        assert replayed < held + 10_000
+
+
 def test_an_input_may_lie_in_memory_that_the_step_writes() -> None:
     w = mg.tensor(np.ones((2, 3), F32), requires_grad=True)
     sgd = optim.SGD([w], lr=1.0)
@@ -388,6 +431,87 @@ def test_print_shows_every_call(step: Step, optimizer: optim.Adam) -> None:
     assert not {"relu", "relu_grad"} & {*made}
 
 
+# Clipping --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep_grads", [True, False])
+def test_the_norm_of_mixed_dtypes(keep_grads: bool) -> None:
+    """Float64 runs in Python, and reads the norm where the kernel for float32 left it."""
+    results = []
+    for captured in (False, True):
+        parts = [mg.tensor(np.ones(4, dtype), requires_grad=True) for dtype in (F32, np.float64)]
+        sgd = optim.SGD(parts, lr=0.1)
+
+        def step(x: Any, parts: Any = parts, sgd: Any = sgd) -> Any:
+            sgd.zero_grad()
+            for part in parts:
+                (part * x.astype(part.dtype)).sum().backward()
+            norm = optim.clip_grad_norm_(parts, 1.0)
+            sgd.step()
+            return norm
+
+        program = mg.capture(step, X, keep_grads=keep_grads) if captured else step
+        norms = [program(x).item() for x in ((2 * X, 3 * X) if captured else (X, 2 * X, 3 * X))]
+        results.append(([p.data.tobytes() for p in parts], norms[-2:]))
+    assert results[0] == results[1]
+
+
+def test_the_norm_of_the_recorded_step_stays(model: nn.Sequential, optimizer: optim.Adam) -> None:
+    seen: list[mg.Tensor] = []
+
+    def step(x: Any) -> None:
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        seen.append(optim.clip_grad_norm_(model.parameters(), 1.0))
+        optimizer.step()
+
+    program = mg.capture(step, X)
+    before = seen[0].item()
+    program(2 * X)
+    assert seen[0].item() == before
+    assert [s.kernel for s in program.steps][-4:] == ["global_norm", "clip_to_norm", "adam", "advance"]
+
+
+def test_a_norm_that_nobody_reads_is_not_worked_out(model: nn.Sequential) -> None:
+    model(X).sum().backward()
+    program = mg.capture(lambda x: optim.clip_grad_norm_(model.parameters(), 1.0), X)
+    assert [s.kernel for s in program.steps] == ["global_norm", "clip_to_norm"]
+    measured = mg.capture(lambda x: [optim.clip_grad_norm_([], 1.0), x * 2][1], X)
+    assert [s.kernel for s in measured.steps] == ["multiply"]
+
+
+def test_clipping_gradients_from_before(model: nn.Sequential) -> None:
+    """They are changed where they are; another gradient in their place is refused."""
+    (model(X) ** 2).sum().backward()
+    program = mg.capture(lambda x: optim.clip_grad_norm_(model.parameters(), 1.0), X)
+    (model(X) ** 2).sum().backward()
+    flat = np.concatenate([p.grad.data.ravel() for p in model.parameters()]).astype(float)
+    assert program(X).item() == pytest.approx(np.linalg.norm(flat))
+    clipped = np.concatenate([p.grad.data.ravel() for p in model.parameters()])
+    np.testing.assert_allclose(clipped, flat / np.linalg.norm(flat), rtol=1e-5)
+    with pytest.raises(mg.CaptureError, match="must keep them"):
+        mg.capture(lambda x: optim.clip_grad_norm_(model.parameters(), 1.0), X, keep_grads=False)
+    model.zero_grad()
+    with pytest.raises(mg.CaptureError, match="was replaced or forgotten"):
+        program(X)
+
+
+def test_a_batch_may_serve_as_gradient() -> None:
+    """A kernel of many tensors finds its arrays through a table, where no other batch can be put: it is copied in."""
+    w = mg.tensor(np.zeros((6, 4), F32), requires_grad=True)
+    sgd = optim.SGD([w], lr=1.0)
+
+    def step(x: Any) -> Any:
+        w.grad = x
+        norm = optim.clip_grad_norm_([mg.zeros(1)], 1.0)
+        sgd.step()
+        return norm
+
+    program = mg.capture(step, X)
+    program(2 * X)
+    np.testing.assert_array_equal(w.data, -3 * X)
+
+
 # What is refused -------------------------------------------------------------------------------------
 
 
@@ -420,6 +544,10 @@ MISUSE: dict[str, tuple[Step, str]] = {
     "module": (lambda x: nn.Linear(4, 4)(x), "making a generator"),
     "random numbers": (lambda x: x + mg.random.default_generator().uniform(x.shape), "drawing numbers"),
     "permutation": (lambda x: x[mg.random.default_generator().permutation(6)], "drawing numbers"),
+    "a norm that must be finite": (
+        lambda x: optim.clip_grad_norm_([], 1.0, error_if_nonfinite=True),
+        "error_if_nonfinite=True cannot be recorded; return the norm from the step",
+    ),
     "nesting": (lambda x: mg.capture(lambda x: x, X), "does not nest"),
     "a written input": (lambda x: x.assign_(0), "writes into an input"),
     "a NumPy result": (lambda x: np.ones(3), "returned a NumPy array"),
@@ -589,7 +717,7 @@ def test_a_step_that_fails_leaves_no_recorder(step: Step) -> None:
 
 def test_the_same_bits_for_any_number_of_threads() -> None:
     drawn = {"sizes": [200, 256, 10], "batch": 256, "activation": "relu", "p": 0.3, "norm": False, "rate": "cosine"}
-    drawn |= {"loss": "cross_entropy", "optimizer": "adam", "halves": False, "zeroed": "before"}
+    drawn |= {"loss": "cross_entropy", "optimizer": "adam", "halves": False, "zeroed": "before", "clip": "norm"}
     made = batches(drawn, 4)
     states = []
     before = mg.num_threads()

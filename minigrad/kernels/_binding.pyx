@@ -94,10 +94,11 @@ cdef int MATMUL_K = 7
 cdef bint use_reference = False
 
 cdef enum:
-    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, UPDATE
+    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, UPDATE, TENSORS  # of the last two the arrays stand in a table
 
 cdef dict FAMILIES = {"ELEMENTWISE": ELEMENTWISE, "REDUCE": REDUCE, "MATMUL": MATMUL,
-                      "ROWS": ROWS, "FLAT": FLAT, "CELLS": CELLS, "UPDATE": UPDATE}
+                      "ROWS": ROWS, "FLAT": FLAT, "CELLS": CELLS, "UPDATE": UPDATE, "TENSORS": TENSORS}
+cdef tuple NAMES = tuple(FAMILIES)
 # Which arrays of a row kernel are (rows, columns); the others are (rows,).
 cdef dict MATRICES = {"logsumexp": (1,), "cross_entropy": (1,), "cross_entropy_grad": (0, 2)}
 
@@ -240,9 +241,11 @@ cdef class Call:
             self.ready = self.fill_flat()
         elif family == CELLS:
             self.ready = self.fill_cells()
-        else:
+        elif family == UPDATE:
             self.ready = self.fill_update()
-        if family != ELEMENTWISE and family != UPDATE and self.ready:
+        else:
+            self.ready = self.fill_tensors()
+        if family != ELEMENTWISE and family != UPDATE and family != TENSORS and self.ready:
             self.ready = self.apart()
         if not self.ready and row.name == "copy":  # the copy that would make it ready
             self.native = False
@@ -268,7 +271,7 @@ cdef class Call:
         cdef Row row = self.row
         cdef Py_ssize_t i, n = len(self.arrays)
         cdef Array a
-        if n == 0 or (n % row.arrays if row.family == UPDATE else n != row.arrays):
+        if n < row.arrays or (n % row.arrays if row.family == UPDATE else row.family != TENSORS and n != row.arrays):
             raise TypeError(f"{row.name} takes {row.arrays} arrays, got {n}")
         if len(self.scalars) != row.scalars:
             raise TypeError(f"{row.name} takes {row.scalars} scalars, got {len(self.scalars)}")
@@ -285,7 +288,7 @@ cdef class Call:
                     floats += 1
                     single += cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32
                 matching &= fits(a, row.letters[slot])
-            slot = slot + 1 if slot + 1 < row.arrays else 0
+            slot = slot + 1 if slot + 1 < row.arrays else 0 if row.family == UPDATE else slot
         if 0 < single < floats and row.name != "copy":
             raise TypeError(f"{row.name} takes one floating dtype, got {[str(a.dtype) for a in self.arrays]}")
         self.native = matching and not use_reference and mg_has(row.index)
@@ -652,23 +655,48 @@ cdef class Call:
         for i in range(n):
             if slot == 0:
                 first = <Array>self.arrays[i]
-            if arrays[i] is not self.arrays[i]:
-                if not plain(arrays[i]):
-                    return False
-                a = <Array>arrays[i]
-                if not same_layout(a, first) or (slot < writes and not cnp.PyArray_ISWRITEABLE(a)):
-                    return False
-            pointer[i] = cnp.PyArray_DATA(<Array>arrays[i])
+            if arrays[i] is not self.arrays[i] and not (plain(arrays[i]) and same_layout(<Array>arrays[i], first)):
+                return False
+            a = <Array>arrays[i]
+            if slot < writes and not cnp.PyArray_ISWRITEABLE(a):
+                return False
+            pointer[i] = cnp.PyArray_DATA(a)
             slot = slot + 1 if slot + 1 < group else 0
         self.arrays = arrays
         return True
+
+    cdef bint fill_tensors(self) except -1:
+        """The array that repeats fills its memory, in any axis order; the number before it comes behind the tables."""
+        cdef int lead = self.row.arrays - 1
+        cdef Py_ssize_t t, tensors = len(self.arrays) - lead
+        cdef Array a, number
+        cdef bint ready = True
+        cdef cnp.npy_intp words = 2 * tensors
+        cdef Array table = cnp.PyArray_EMPTY(1, &words, cnp.NPY_INT64, False)
+        cdef void **pointer = <void **>cnp.PyArray_DATA(table)
+        cdef int64_t *size = <int64_t *>(pointer + tensors)
+        self.c.work = lead  # the number is written even where the tensors are empty
+        for t in range(tensors):
+            a = self.arrays[lead + t]
+            pointer[t], size[t] = cnp.PyArray_DATA(a), cnp.PyArray_SIZE(a)
+            self.c.work += size[t]
+            ready &= same_layout(a, a) and (lead == 0 or not overlap(<Array>self.arrays[0], a))
+        if lead:
+            number = self.arrays[0]
+            if cnp.PyArray_SIZE(number) != 1:
+                raise self.mismatch()
+            ready &= self.point(2, number)
+        self.tables = table
+        self.c.array[0], self.c.array[1] = pointer, size
+        self.c.arrays = 2 + lead
+        self.c.size[0] = tensors
+        return ready
 
     cpdef run(self):
         """Run the kernel.  The interpreter lock is released where the work is worth a thread."""
         cdef int status
         if not self.native:
-            reference.run(self.row.name, "UPDATE" if self.row.family == UPDATE else "", self.row.arrays,
-                          self.arrays, self.scalars)
+            reference.run(self.row.name, NAMES[self.row.family], self.row.arrays, self.arrays, self.scalars)
             return
         if self.c.work == 0:
             return
@@ -759,7 +787,7 @@ cdef class Replay:
             found = b""
             for i in range(self.list.count):
                 call = self.native[i]
-                for slot in range(call.c.arrays if call.row.family != UPDATE else 0):
+                for slot in range(call.c.arrays if call.row.family < UPDATE else 0):
                     distance = <char *>call.c.array[slot] - <char *>cnp.PyArray_DATA(batch)
                     if 0 <= distance < cnp.PyArray_NBYTES(batch):
                         one.call, one.slot, one.offset = i, slot, distance
@@ -767,6 +795,8 @@ cdef class Replay:
             others = [*outputs, *written]
             for _, each in self.stops:
                 others += each.arrays
+            for call in self.native:
+                others += call.arrays if call.row.family >= UPDATE else ()  # found through a table
             self.patches.append(None if any([overlap(batch, a) for a in others]) else found)
 
     def __dealloc__(self):

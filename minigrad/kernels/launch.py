@@ -40,9 +40,10 @@ class ReferenceCall:
     ready = True
 
     def __init__(self, row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> None:
-        group = len(row.arrays)
-        if not arrays or (len(arrays) % group if row.family == "UPDATE" else len(arrays) != group):
-            raise TypeError(f"{row.name} takes {group} arrays, got {len(arrays)}")
+        group, count = len(row.arrays), len(arrays)
+        fits = {"UPDATE": count > 0 == count % group, "TENSORS": count >= group}
+        if not fits.get(row.family, count == group):
+            raise TypeError(f"{row.name} takes {group} arrays, got {count}")
         if row.family == "UPDATE":
             for i, a in enumerate(arrays):
                 first = arrays[i - i % group]
@@ -233,7 +234,7 @@ def launch_python(function: Callable[..., None], *arrays: Array, name: str = "")
 
 def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:
     """Launch on C-contiguous copies, broadcasts written out, and copy the results back."""
-    outputs = len(row.outputs)
+    outputs = len(row.outputs) if row.inputs else len(arrays)
     shapes = [a.shape for a in arrays]
     if row.family == "ELEMENTWISE":
         shapes = [arrays[0].shape] * len(arrays)
@@ -243,7 +244,7 @@ def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar
     settled = []
     for i, (a, shape) in enumerate(zip(arrays, shapes, strict=True)):
         fresh = _empty(shape, a.dtype.newbyteorder("="), order)
-        if i >= outputs:
+        if i >= outputs or not row.inputs:  # what is changed in place is read, too
             launch("copy", (fresh, a))
         settled.append(fresh)
     if row.family == "MATMUL":

@@ -430,12 +430,30 @@ def update(
         w[...] = np.copysign(np.maximum(np.abs(w) - soft, 0), w)
 
 
+# All tensors of a group -----------------------------------------------------------------------------
+
+
+def global_norm(out: Array, g: Sequence[Array], start: Scalar) -> None:
+    """The root of ``start`` squared and of all squares, in double."""
+    squares = [np.square(a, dtype=np.float64).sum() for a in g]
+    out[...] = np.sqrt(np.square(np.float64(start)) + np.sum(squares))
+
+
+def clip_to_norm(g: Sequence[Array], norm: Scalar, max_norm: Scalar) -> None:
+    factor = float(max_norm) / (float(norm) + 1e-6)
+    if not factor >= 1:
+        for a in g:
+            a *= a.dtype.type(factor)
+
+
 def run(name: str, family: str, group: int, arrays: Sequence[Array], scalars: Sequence[Scalar]) -> None:
-    """Run kernel ``name``; an update takes ``group`` arrays a tensor."""
+    """Run kernel ``name`` of a row with ``group`` arrays."""
     function: Callable[..., Any] = globals()[name]
     with np.errstate(all="ignore"):
         if family == "UPDATE":
             for i in range(0, len(arrays), group):
                 update(function, arrays[i : i + group], scalars[:-4], *scalars[-4:])
+        elif family == "TENSORS":
+            function(*arrays[: group - 1], arrays[group - 1 :], *scalars)
         else:
             function(*arrays, *scalars)

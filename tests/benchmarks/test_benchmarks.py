@@ -25,7 +25,7 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
-    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp")
+    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory")
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -182,7 +182,27 @@ def test_the_picture_is_drawn(benchmarks: Any, harness: Any, tmp_path: Path) -> 
     assert (tmp_path / "kernels.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_picture_of_memory_is_drawn(benchmarks: Any, tmp_path: Path) -> None:
+    rows = [SimpleNamespace(name=name, eager=100, kept=70 + i, lean=50) for i, name in enumerate("abc")]
+    benchmarks.picture.memory(rows, tmp_path / "memory.png", "a title")
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
 # The benchmarks
+
+
+def test_the_memory_of_a_step_is_measured(benchmarks: Any) -> None:
+    """Of a net whose arrays are known: two layers of 64 and a batch of 32 rows."""
+    row = benchmarks.memory.measure("a net", (64, 64, 64), 32)
+    gradients, activations = 4 * 2 * (64 * 64 + 64), 4 * 32 * 64
+    assert gradients + 2 * activations < row.eager < 2 * gradients + 8 * activations + 10_000
+    assert gradients < row.kept < gradients + 5 * activations
+    assert activations < row.lean < gradients + 5 * activations
+    assert row.kept < row.kept_in_all < row.kept + 50_000
+    assert row.lean < row.lean_in_all < row.lean + 50_000
+    cells = benchmarks.memory.line(row._replace(eager=1_250_000, lean=500))
+    assert cells[:2] == ["a net", "1.25 MB"]
+    assert cells[4:6] == ["0.5 kB", "0%"]
 
 
 def test_a_kernel_without_a_benchmark_is_an_error(benchmarks: Any) -> None:
@@ -260,3 +280,4 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert KERNELS.keys() <= names
     assert "NumPy / python engine" in run.stdout
     assert "training step" in run.stdout
+    assert "all told, keep_grads=False" in run.stdout

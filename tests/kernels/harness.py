@@ -29,6 +29,11 @@ def family(name: str) -> list[Any]:
     return [row for row in KERNELS.values() if row.family == name]
 
 
+def in_place(name: str) -> bool:
+    """Whether a kernel reads what it writes."""
+    return KERNELS[name].family == "UPDATE" or not KERNELS[name].inputs
+
+
 def check(
     name: str,
     outputs: Sequence[Array],
@@ -40,14 +45,14 @@ def check(
 ) -> None:
     """Launch ``name`` on guarded copies and compare with the oracle, bit for bit if ``exact``.
 
-    ``outputs`` give shape and dtype; an update also reads them, any other kernel finds poison there.
+    ``outputs`` give shape and dtype; a kernel that works in place also reads them, any other finds poison there.
     """
     arrays = [*outputs, *inputs]
     layouts = [*layouts, *["C"] * len(arrays)]
     offsets = [*offsets, *[0] * len(arrays)]
     guards = []
     for i, (a, layout, offset) in enumerate(zip(arrays, layouts, offsets, strict=False)):
-        blank = i < len(outputs) and KERNELS[name].family != "UPDATE"
+        blank = i < len(outputs) and not in_place(name)
         guards.append(Guarded(a.shape, a.dtype, layout, offset) if blank else Guarded.holding(a, layout, offset))
     wanted = expected(name, outputs, inputs, scalars)
     within = 0 if exact else bound(name, wanted[0], outputs, inputs, scalars)
@@ -57,7 +62,7 @@ def check(
     for guard, given in zip(guards[len(outputs) :], inputs, strict=True):
         np.testing.assert_array_equal(guard.array, given, err_msg=f"{name} changed an input")
     for guard, want in zip(guards, wanted, strict=False):
-        if KERNELS[name].family != "UPDATE":
+        if not in_place(name):
             guard.assert_all_written(name)
         assert_near(name, guard.array, want, within)
 
@@ -115,7 +120,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 @dataclass(frozen=True)
 class Sample:
-    """Arguments of one launch; the outputs give shape and dtype, and what an update starts from."""
+    """Arguments of one launch; the outputs give shape and dtype, and what a kernel in place starts from."""
 
     name: str
     outputs: tuple[Array, ...]
@@ -149,6 +154,8 @@ SCALARS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "rmsprop_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.01, 0.02, 0.5, 0.0),
     "rmsprop_centered": lambda: (0.1, 0.99, 1e-8, 0.01, 0.02, 0.5, 0.0),
     "rmsprop_centered_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.0, 0.0, 0.0, 0.0),
+    "global_norm": lambda: (0.5,),
+    "clip_to_norm": lambda: (np.array(3.0), 0.75),
     "adam": lambda: (0.1, 0.9, 0.999, 1e-8, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0),
 }
 
@@ -210,6 +217,9 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
         for at in (0, n - 1, n + 2, -3):
             cells = np.array(at + 7), np.array(7)
             yield Sample(name, (np.zeros(()),), (rng.standard_normal(n), *cells), scalars)
+    elif row.family == "TENSORS":
+        tensors = fill((n,), (3,), (0, 4), (), (5, n))
+        yield Sample(name, (np.zeros(()),), tensors, scalars) if row.inputs else Sample(name, tensors, (), scalars)
     else:
         outputs = fill(*[(n,)] * len(row.outputs))
         yield Sample(name, tuple(settled(row.outputs, outputs)), fill((n,)), scalars)

@@ -155,6 +155,20 @@ def adam(f: Any, d: Array, m: Array, v: Array, lr: float, b1: float, b2: float, 
     return f(lr * root / (1 - b1 ** (step + 1))) * (m / (np.sqrt(v) + f(eps * root))), m, v
 
 
+# All tensors of a group ------------------------------------------------------------------------
+
+
+def global_norm(out: Array, *arguments: Any) -> Array:
+    *tensors, start = arguments
+    return np.array(np.hypot(float(start), np.linalg.norm(np.concatenate([g.ravel() for g in tensors]))))
+
+
+def clip_to_norm(*arguments: Any) -> tuple[Array, ...]:
+    *tensors, norm, max_norm = arguments
+    factor = np.minimum(1, max_norm / (float(norm) + 1e-6))  # of NaN is NaN
+    return tuple(g * g.dtype.type(factor) for g in tensors)
+
+
 def gelu_slope(x: Array) -> Array:
     x = np.clip(x, -40, 40)
     return special.ndtr(x) + x * stats.norm.pdf(x)
@@ -231,6 +245,8 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "dropout_grad": dropout_grad,
     "advance": lambda out, x, by: np.array(int(x) + int(by)),
     "look_up": lambda out, table, step, first: np.take(table, int(step) - int(first), mode="clip"),
+    "global_norm": global_norm,
+    "clip_to_norm": clip_to_norm,
     "sgd": update("sgd", lambda f, d, lr: (f(lr) * d,)),
     "sgd_momentum": update("sgd_momentum", sgd_momentum),
     "adagrad": update("adagrad", adagrad),
@@ -294,6 +310,8 @@ def bound(name: str, wanted: Array, outputs: Sequence[Array], inputs: Sequence[A
         if kind == "TERMS4":
             limits = np.finfo(outputs[0].dtype)
             return 4 * limits.eps * _sum_scale(name, outputs, inputs, scalars) + limits.smallest_subnormal
+        if kind == "DOUBLE":
+            return 2**-40 * np.abs(wanted)
         if kind == "SUM":
             run = inputs[0].shape[-1] if KERNELS[name].family == "MATMUL" else 32
             return (16 + run / 2) * np.finfo(outputs[0].dtype).eps * _sum_scale(name, outputs, inputs, scalars)

@@ -114,6 +114,23 @@ BAD = {
         ValueError,
         "one dense, native memory order",
     ),
+    "norm of nothing": ("global_norm", (np.zeros(()),), (0.0,), TypeError, "global_norm takes 2 arrays, got 1"),
+    "clipping nothing": ("clip_to_norm", (), (1.0, 1.0), TypeError, "clip_to_norm takes 1 arrays, got 0"),
+    "norm of mixed floats": (
+        "global_norm",
+        (np.zeros(()), ones(3), ones(3, dtype=D)),
+        (0.0,),
+        TypeError,
+        "global_norm takes one floating dtype",
+    ),
+    "norm into an array": ("global_norm", (np.zeros(2), ones(3)), (0.0,), ValueError, r"shapes do not fit: out \(2,\)"),
+    "clipping what is read-only": (
+        "clip_to_norm",
+        (ones(3), read_only(ones(3))),
+        (9.0, 1.0),
+        ValueError,
+        "cannot write into a read-only array",
+    ),
     "second tensor": ("adam", (*[ones(3)] * 4, *[ones(3)] * 3, ones(4)), ADAM, ValueError, "adam: the arrays"),
     "cell dtype": (
         "sgd",

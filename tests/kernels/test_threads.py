@@ -29,6 +29,7 @@ LARGE = {
     "FLAT": 1_000_003,
     "CELLS": 1000,
     "UPDATE": 500_001,
+    "TENSORS": 300_001,
 }
 
 
@@ -54,7 +55,7 @@ def test_the_same_bits_for_any_number_of_threads(c_target: str, name: str) -> No
         assert all(result == results[0] for result in results), sample.inputs[0].shape
 
 
-@pytest.mark.parametrize("name", ["exp", "sum", "matmul", "softmax", "dropout", "adam"])
+@pytest.mark.parametrize("name", ["exp", "sum", "matmul", "softmax", "dropout", "adam", "global_norm"])
 def test_large_calls_are_right(c_target: str, name: str) -> None:
     """The checks of small sizes do not reach the second thread; these do."""
     kernels.set_num_threads(3)
