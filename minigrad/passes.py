@@ -16,6 +16,8 @@ from .kernels import KERNELS
 from .kernels.launch import Array, PythonCall, make_call
 
 ALIGNMENT = 64  # bytes: a cache line
+FEW_PARAMETERS = 32768  # that one update takes in less time than its memory would be warm for
+SMALL_TENSOR = 4096  # numbers: its update goes with that of the tensor before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +269,51 @@ def without_dead_calls(steps: list[Step], facts: Facts) -> list[Step]:
     return result[::-1]
 
 
-DEFAULT: tuple[Pass, ...] = (written_in_place, relu_into_linear, mask_into_product, without_dead_calls)
+def updates_apart(steps: list[Step], facts: Facts) -> list[Step]:
+    """An update of many parameters becomes one of each large tensor, with the small ones that follow it."""
+    result = []
+    for step in steps:
+        if step.family != "UPDATE" or sum(a.size for a in step.arrays[:: step.group]) < FEW_PARAMETERS:
+            result.append(step)
+            continue
+        groups: list[tuple[Array, ...]] = []
+        filled = FEW_PARAMETERS
+        for i in range(0, len(step.arrays), step.group):
+            tensor = step.arrays[i : i + step.group]
+            large = tensor[0].size >= SMALL_TENSOR
+            if large or filled >= FEW_PARAMETERS:
+                groups.append(())
+                filled = 0
+            groups[-1] += tensor
+            filled += 0 if large else tensor[0].size
+        result += [replace(step, arrays=arrays) for arrays in groups]
+    return result
+
+
+def updates_early(steps: list[Step], facts: Facts) -> list[Step]:
+    """An update is made as soon as its gradient is complete and its weight has no more readers: both are warm then.
+
+    What moves a cell moves ahead too.
+    """
+    places: list[tuple[int, int]] = []  # behind which call that stays, or that call itself; which of those there
+    for i, step in enumerate(steps):
+        if step.family not in ("UPDATE", "CELLS"):
+            places.append((i, -1))
+            continue
+        before = [j for a in step.written for j in facts.places(a, i)]
+        before += [j for a in step.read for j in facts.places(a, i, writes=True)]
+        places.append((max([places[j][0] for j in before], default=-1), i))
+    return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
+
+
+DEFAULT: tuple[Pass, ...] = (
+    written_in_place,
+    relu_into_linear,
+    mask_into_product,
+    without_dead_calls,
+    updates_apart,
+    updates_early,
+)
 
 
 # Memory ---------------------------------------------------------------------------------------
