@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad import nn, optim, passes
 from minigrad.passes import Buffer, Facts, Step
+from tests.test_team import forced
 
 F32 = np.float32
 X = np.random.default_rng(0).standard_normal((6, 4), F32)
@@ -131,7 +132,7 @@ def test_a_draw_is_never_dropped() -> None:
 
 
 def updating(sizes: list[int], optimizer: Callable[..., Any] = optim.Adam, **options: Any) -> mg.Program:
-    """A program that trains a chain of layers of these widths."""
+    """A program of one thread that trains a chain of layers of these widths."""
     mg.manual_seed(0)
     model = nn.Sequential(*[nn.Linear(a, b) for a, b in pairwise(sizes)])
     made = optimizer(model.parameters(), lr=0.1)
@@ -144,7 +145,8 @@ def updating(sizes: list[int], optimizer: Callable[..., Any] = optim.Adam, **opt
         return loss
 
     x = np.ones((8, sizes[0]), F32)
-    return mg.capture(step, x, **{k: v for k, v in options.items() if k != "twice"})
+    with forced(1):
+        return mg.capture(step, x, **{k: v for k, v in options.items() if k != "twice"})
 
 
 def test_each_large_tensor_is_updated_behind_its_gradient_and_its_last_reader() -> None:

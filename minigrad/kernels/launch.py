@@ -87,9 +87,11 @@ Call: Any = _binding.Call if _binding else ReferenceCall
 _ROWS: dict[str, Any] = _binding.rows_of_the_table() if _binding else KERNELS
 
 
-def make_call(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> Any:
-    """A call of kernel ``name``, checked and not run."""
-    return Call(_ROWS[name], arrays, scalars)
+def make_call(
+    name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (), whole: tuple[int, ...] = (0, 0)
+) -> Any:
+    """A call of kernel ``name``, checked and not run; where it is a part, ``whole`` tells C of what."""
+    return Call(_ROWS[name], arrays, scalars, whole) if any(whole) else Call(_ROWS[name], arrays, scalars)
 
 
 def _after_replay(writes: list[Any], leaves: list[Any]) -> None:
@@ -102,7 +104,9 @@ def _after_replay(writes: list[Any], leaves: list[Any]) -> None:
 class ReferenceReplay:
     """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
 
-    def __init__(self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array]) -> None:
+    def __init__(
+        self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array], team: Any = None
+    ) -> None:
         self.calls, self.inputs, self.outputs = calls, inputs, outputs
 
     def fitting(self, inputs: tuple[Any, ...]) -> list[Array] | None:
