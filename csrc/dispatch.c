@@ -82,7 +82,7 @@ static void *scratch(int64_t bytes) {
 enum { COST_ELEMENTWISE = 3, COST_REDUCE = 12, COST_MATMUL = 1, COST_ROWS = 12, COST_FLAT = 4, COST_CELLS = 1, COST_UPDATE = 3,
        COST_TENSORS = 3 };
 
-static int64_t multiply_adds(const mg_call *call) {
+int64_t mg_cost(const mg_call *call) {
     static const int cost[MG_KERNELS] = {
 #define KERNEL(name, family, outputs, inputs, scalars, dtypes, tolerance, ...) \
     (__VA_ARGS__ + 0) ? (__VA_ARGS__ + 0) : COST_##family,
@@ -92,25 +92,25 @@ static int64_t multiply_adds(const mg_call *call) {
     return call->work * cost[call->kernel];
 }
 
-int mg_parts(const mg_call *call) { return mg_share(multiply_adds(call)); }
+int mg_parts(const mg_call *call) { return mg_share(mg_cost(call)); }
 
 const mg_table *mg_table_in_use(void) { return atomic_load_explicit(&active, memory_order_acquire); }
 
-int64_t mg_prepare(const mg_table *table, mg_call *call) {
-    call->parts = mg_parts(call);
+int64_t mg_prepare(const mg_table *table, mg_call *call, int parts) {
+    call->parts = parts;
     call->scratch = NULL;
     return table->scratch[call->kernel] ? table->scratch[call->kernel](call) : 0;
 }
 
 int mg_start(const mg_table *table, const mg_call *call) {
     if (!table->run[call->kernel]) return MG_NO_KERNEL;
-    if (call->parts > 1) mg_rouse(call->parts, multiply_adds(call));
+    if (call->parts > 1) mg_rouse(call->parts, mg_cost(call));
     return table->run[call->kernel](call);
 }
 
 int mg_run(mg_call *call) {
     const mg_table *table = mg_table_in_use(); /* once: another thread may change it meanwhile */
-    const int64_t bytes = mg_prepare(table, call);
+    const int64_t bytes = mg_prepare(table, call, mg_parts(call));
     if (bytes > 0 && !(call->scratch = scratch(bytes))) return MG_NO_MEMORY;
     return mg_start(table, call);
 }

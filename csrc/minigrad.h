@@ -47,6 +47,9 @@ typedef struct mg_call {
     int64_t size[MG_MAX_AXES];
     int64_t stride[MG_MAX_ARRAYS][MG_MAX_AXES]; /* in elements; 0 repeats the element */
     mg_scalar scalar[MG_MAX_SCALARS];
+    /* Of a call that is a part of a larger one, so that it goes the same way; 0 if it is whole.  Of a product: the
+     * rows and columns of the whole.  Of a draw: its elements, all told, and the block that the part starts at. */
+    int64_t whole[2];
     int64_t work; /* how many multiply-adds, or elements read: decides on threads */
     int parts;    /* how many threads may share the work, and its scratch: mg_run sets both, once */
     void *scratch;
@@ -92,11 +95,12 @@ void mg_fill_avx512(mg_table *table);
 int mg_targets(void); /* targets this processor and this build can run: portable is 1, avx2 2, avx512 3 */
 int mg_use(int target);
 int mg_has(int kernel);
-int mg_parts(const mg_call *call); /* how many threads may share it */
+int64_t mg_cost(const mg_call *call); /* in multiply-adds of a matrix product */
+int mg_parts(const mg_call *call);    /* how many threads may share it */
 int mg_run(mg_call *call);
 /* The two halves of mg_run: what it works out, with the bytes of scratch to be supplied; then the kernel. */
 const mg_table *mg_table_in_use(void);
-int64_t mg_prepare(const mg_table *table, mg_call *call);
+int64_t mg_prepare(const mg_table *table, mg_call *call, int parts);
 int mg_start(const mg_table *table, const mg_call *call);
 
 /* replay.c: a recorded list of calls. */
@@ -116,6 +120,7 @@ typedef struct {
     mg_call *calls;
     int64_t count;
     int threads; /* for which the calls are prepared, with a table and scratch; 0 if they are not */
+    int alone;   /* one thread of a team makes the calls, which have no work to share */
     const mg_table *table;
     void *scratch;
 } mg_list;
@@ -125,11 +130,25 @@ typedef struct {
     const mg_log *log;
     int feeds, logs;
 } mg_run_plan;
+/* A list cut into one for each thread.  Thread t is through with its list up to end[t * phases + p] when all meet
+ * for time p; at the end of a step they meet only if it is `closed`, for else nothing there is in anybody's way. */
+typedef struct {
+    int threads, phases, closed;
+    mg_list *list;
+    const int64_t *end;
+    const int64_t *row; /* thread t fetches rows row[t] to row[t + 1] of a batch */
+} mg_team_list;
+typedef struct { /* where a replay has stopped */
+    int thread;
+    int64_t at;
+} mg_place;
+
 int mg_settle(mg_list *list);
 int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at);
 int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds);
-void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows);
+void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end);
 int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at);
+int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, mg_place *place);
 
 /* threads.c: fixed pieces of independent outputs; `part`, below call->parts, tells threads apart. */
 typedef void (*mg_body)(const void *context, int64_t begin, int64_t end, int part);
@@ -138,6 +157,15 @@ void mg_set_num_threads(int threads);
 int mg_share(int64_t work);               /* how many threads are worth it */
 void mg_rouse(int threads, int64_t work); /* have their workers awake, if that is worth it */
 void mg_parallel(int64_t units, int threads, mg_body body, const void *context);
+
+/* A team: threads that run at the same time, and may wait for each other. */
+typedef void (*mg_member)(void *context, int thread);
+int mg_team(int threads, mg_member member, void *context); /* 0, and nothing done, if they could not be had now */
+typedef struct {
+    _Atomic unsigned missing, turn, stopping;
+} mg_meeting;
+void mg_convene(mg_meeting *meeting, int threads);
+int mg_meet(mg_meeting *meeting, int threads, int stop); /* wait for all; whether one of them says to stop */
 
 /* walk.c: the outer loops of elementwise calls, shared by all targets. */
 typedef struct {

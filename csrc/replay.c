@@ -12,7 +12,8 @@ int mg_settle(mg_list *list) {
     int64_t most = 0;
     list->table = mg_table_in_use();
     for (int64_t i = 0; i < list->count; i++) {
-        const int64_t bytes = mg_prepare(list->table, &list->calls[i]);
+        mg_call *call = &list->calls[i];
+        const int64_t bytes = mg_prepare(list->table, call, list->alone ? 1 : mg_parts(call));
         most = bytes > most ? bytes : most;
     }
     free(list->scratch);
@@ -51,35 +52,91 @@ int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at
     return MG_OK;
 }
 
-static inline void pick_rows(const mg_feed *feed, const int64_t *order, int64_t rows, int64_t row) {
+static inline void pick_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end, int64_t row) {
     const char *data = feed->data;
-    char *to = feed->batch;
-    for (int64_t i = 0; i < rows; i++, to += row) memcpy(to, data + order[i] * row, (size_t)row);
+    char *to = (char *)feed->batch + begin * row;
+    for (int64_t i = begin; i < end; i++, to += row) memcpy(to, data + order[i] * row, (size_t)row);
 }
 
-/* Row order[i] of the data becomes row i of the batch; bytes become floats, times a scale. */
-void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows) {
+/* Row order[i] of the data becomes row i of the batch, from `begin` on; bytes become floats, times a scale. */
+void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end) {
     if (feed->scaled) {
-        float *to = feed->batch;
-        for (int64_t i = 0; i < rows; i++, to += feed->row) {
+        float *to = (float *)feed->batch + begin * feed->row;
+        for (int64_t i = begin; i < end; i++, to += feed->row) {
             const uint8_t *from = (const uint8_t *)feed->data + order[i] * feed->row;
             for (int64_t j = 0; j < feed->row; j++) to[j] = (float)from[j] * feed->scale;
         }
     } else if (feed->row == 8) { /* labels, above all: a move instead of a call */
-        pick_rows(feed, order, rows, 8);
+        pick_rows(feed, order, begin, end, 8);
     } else {
-        pick_rows(feed, order, rows, feed->row);
+        pick_rows(feed, order, begin, end, feed->row);
     }
+}
+
+static void note_results(const mg_run_plan *p, int64_t step) {
+    for (int i = 0; i < p->logs; i++)
+        memcpy((char *)p->log[i].to + step * p->log[i].bytes, p->log[i].from, (size_t)p->log[i].bytes);
 }
 
 /* `steps` replays, each on the next `rows` rows of `order`; `done` counts those that are complete. */
 int mg_replay_steps(const mg_list *list, const mg_run_plan *p, const int64_t *order, int64_t steps, int64_t *done, int64_t *at) {
     for (*done = 0; *done < steps; ++*done) {
-        for (int i = 0; i < p->feeds; i++) mg_feed_rows(&p->feed[i], order + *done * p->rows, p->rows);
+        for (int i = 0; i < p->feeds; i++) mg_feed_rows(&p->feed[i], order + *done * p->rows, 0, p->rows);
         const int status = mg_replay(list, 0, list->count, at);
         if (status != MG_OK) return status;
-        for (int i = 0; i < p->logs; i++)
-            memcpy((char *)p->log[i].to + *done * p->log[i].bytes, p->log[i].from, (size_t)p->log[i].bytes);
+        note_results(p, *done);
     }
+    return MG_OK;
+}
+
+typedef struct {
+    const mg_team_list *team;
+    const mg_run_plan *plan;
+    const int64_t *order;
+    int64_t steps, done;
+    mg_meeting meeting;
+    int status[MG_MAX_THREADS]; /* of each thread, and the call at which it is */
+    int64_t at[MG_MAX_THREADS];
+} teamwork;
+
+/* What one thread does.  A thread whose call has failed goes on to the next meeting, where all learn of it. */
+static void team_steps(void *context, int thread) {
+    teamwork *w = context;
+    const mg_team_list *team = w->team;
+    const mg_run_plan *p = w->plan;
+    const int64_t *end = team->end + thread * team->phases;
+    int status = MG_OK;
+    int64_t at = 0;
+    for (int64_t step = 0; step < w->steps; step++) {
+        for (int i = 0; i < p->feeds; i++)
+            mg_feed_rows(&p->feed[i], w->order + step * p->rows, team->row[thread], team->row[thread + 1]);
+        for (int phase = 0; phase < team->phases; phase++) {
+            status = mg_replay(&team->list[thread], phase ? end[phase - 1] : 0, end[phase], &at);
+            w->status[thread] = status, w->at[thread] = at;
+            if (phase + 1 == team->phases && thread == 0) note_results(p, step);
+            if (phase + 1 == team->phases && !team->closed) break;
+            if (mg_meet(&w->meeting, team->threads, status != MG_OK)) return;
+        }
+        if (status != MG_OK) {
+            if (step + 1 < w->steps) mg_meet(&w->meeting, team->threads, 1);
+            return;
+        }
+        if (thread == 0) w->done = step + 1;
+    }
+}
+
+/* The same by a team: -1 if it could not be had, and nothing has been done.  `place` is where the first of the threads
+ * that failed stands. */
+int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done,
+                   mg_place *place) {
+    teamwork w = {.team = team, .plan = plan, .order = order, .steps = steps};
+    mg_convene(&w.meeting, team->threads);
+    if (!mg_team(team->threads, team_steps, &w)) return -1;
+    *done = w.done;
+    for (int t = 0; t < team->threads; t++)
+        if (w.status[t] != MG_OK) {
+            *place = (mg_place){t, w.at[t]};
+            return w.status[t];
+        }
     return MG_OK;
 }

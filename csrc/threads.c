@@ -6,7 +6,10 @@
  * bit of it.  A worker looks out for the next job for a few tens of microseconds,
  * then sleeps, and is woken only for work that is worth the system calls.  A
  * caller that finds the pool busy, or asleep, runs the whole job itself.  A forked child
- * starts without workers and makes its own when it needs them. */
+ * starts without workers and makes its own when it needs them.
+ *
+ * mg_team is for work whose parts wait for each other: it begins when all its
+ * threads have come, and is called off if one stays away. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -24,6 +27,10 @@ enum {
      * then gives 1.3 to 1.8 times the speed, and one to be woken takes 8 from its caller and comes after 15. */
     WORK_OF_THREAD = 250000,
     WORK_TO_WAKE = 3000000,
+    TEAM_NANOSECONDS = 200000, /* how long a team waits for its last member: one that sleeps comes after 15 to 50 us */
+    TEAM_PAUSE = 10,           /* times that long it is not tried again when one stayed away */
+    LOOKS = 256,               /* at what another thread does, before giving it this very core */
+    MANY_LOOKS = 8192,         /* of one that is at work: whoever else gets this core keeps it for milliseconds */
 };
 
 /* A claim is three numbers in one word, so that they change together: of the job, of its pieces, of the next piece.
@@ -44,6 +51,7 @@ static struct {
     const void *_Atomic context;
     _Atomic int64_t units;
     atomic_int threads;
+    _Atomic int64_t no_team;     /* before this time */
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static atomic_int threads; /* 0: not asked yet */
@@ -75,6 +83,12 @@ static void relax(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
+}
+
+/* Look number i at what another thread does has told nothing new. */
+static void pause_at(unsigned i) {
+    relax();
+    if (i % LOOKS == 0) sched_yield(); /* that thread may be waiting for this very core */
 }
 
 static int64_t nanoseconds(void) {
@@ -175,12 +189,7 @@ static void hire(int wanted) {
     pthread_attr_destroy(&attributes);
 }
 
-void mg_rouse(int threads, int64_t work) {
-    if (threads < 2 || work < WORK_TO_WAKE) return;
-    if (atomic_load(&pool.workers) < threads - 1 && pthread_mutex_trylock(&pool.busy) == 0) {
-        hire(threads - 1);
-        pthread_mutex_unlock(&pool.busy);
-    }
+static void wake(void) {
     if (atomic_load(&pool.sleeping) == 0) return;
     pthread_mutex_lock(&pool.lock);
     atomic_store(&pool.sleeping, 0);
@@ -189,9 +198,17 @@ void mg_rouse(int threads, int64_t work) {
     pthread_mutex_unlock(&pool.lock);
 }
 
+void mg_rouse(int threads, int64_t work) {
+    if (threads < 2 || work < WORK_TO_WAKE) return;
+    if (atomic_load(&pool.workers) < threads - 1 && pthread_mutex_trylock(&pool.busy) == 0) {
+        hire(threads - 1);
+        pthread_mutex_unlock(&pool.busy);
+    }
+    wake();
+}
+
 /* With pool.busy held and nothing left to claim. */
-static void offer(int64_t units, int threads, mg_body body, const void *context) {
-    const int pieces = units < threads * PIECES ? (int)units : threads * PIECES;
+static void offer(int64_t units, int pieces, int threads, mg_body body, const void *context) {
     atomic_store_explicit(&pool.unfinished, pieces, memory_order_relaxed);
     atomic_store_explicit(&pool.body, body, memory_order_relaxed);
     atomic_store_explicit(&pool.context, context, memory_order_relaxed);
@@ -201,6 +218,10 @@ static void offer(int64_t units, int threads, mg_body body, const void *context)
     atomic_store_explicit(&pool.claim, job << JOB | (uint64_t)pieces << COUNT, memory_order_release);
 }
 
+static void wait_for_pieces(int left) {
+    for (unsigned i = 1; atomic_load_explicit(&pool.unfinished, memory_order_acquire) > left; i++) pause_at(i);
+}
+
 void mg_parallel(int64_t units, int threads, mg_body body, const void *context) {
     if (threads > units) threads = (int)units;
     const int asleep = atomic_load(&pool.sleeping) >= atomic_load(&pool.workers);
@@ -208,11 +229,85 @@ void mg_parallel(int64_t units, int threads, mg_body body, const void *context) 
         body(context, 0, units, 0);
         return;
     }
-    offer(units, threads, body, context);
+    offer(units, units < threads * PIECES ? (int)units : threads * PIECES, threads, body, context);
     take_pieces(0);
-    for (int i = 0; atomic_load_explicit(&pool.unfinished, memory_order_acquire) > 0; i++) {
-        relax();
-        if (i % 256 == 255) sched_yield(); /* a worker may be waiting for this very core */
+    wait_for_pieces(0);
+    pthread_mutex_unlock(&pool.busy);
+}
+
+typedef struct {
+    mg_member member;
+    void *context;
+    atomic_int here, decision; /* workers that have come; whether all may begin (1), or leave (-1) */
+} team;
+
+static void team_piece(const void *context, int64_t begin, int64_t end, int part) {
+    (void)end, (void)part;
+    team *t = *(team *const *)context;
+    atomic_fetch_add_explicit(&t->here, 1, memory_order_relaxed);
+    int decision;
+    for (unsigned i = 1; (decision = atomic_load_explicit(&t->decision, memory_order_acquire)) == 0; i++) pause_at(i);
+    if (decision > 0) t->member(t->context, (int)begin + 1);
+}
+
+/* Nobody can claim what is left of the current job; how many pieces were claimed. */
+static int close_claims(int pieces) {
+    uint64_t claim = atomic_load_explicit(&pool.claim, memory_order_acquire);
+    while ((uint16_t)claim < pieces &&
+           !atomic_compare_exchange_weak_explicit(&pool.claim, &claim, (claim & ~(uint64_t)UINT16_MAX) | (uint64_t)pieces,
+                                                  memory_order_acq_rel, memory_order_acquire)) {}
+    return (uint16_t)claim;
+}
+
+/* Each worker of a team has one piece of a job, so no worker can have two of them: it does not return before the
+ * others have theirs, or the job is called off. */
+int mg_team(int threads, mg_member member, void *context) {
+    const int64_t began = nanoseconds();
+    if (threads < 2 || began < atomic_load_explicit(&pool.no_team, memory_order_relaxed)) return 0;
+    if (pthread_mutex_trylock(&pool.busy) != 0) return 0;
+    const int workers = threads - 1;
+    hire(workers);
+    int claimed = 0;
+    if (atomic_load(&pool.workers) >= workers) {
+        team own = {.member = member, .context = context}, *const pointer = &own;
+        wake();
+        offer(workers, workers, threads, team_piece, &pointer);
+        for (unsigned i = 1; atomic_load_explicit(&own.here, memory_order_relaxed) < workers; i++) {
+            pause_at(i);
+            if (i % LOOKS) continue;
+            if (nanoseconds() > began + TEAM_NANOSECONDS) break;
+            wake(); /* who was about to fall asleep */
+        }
+        claimed = close_claims(workers);
+        if (claimed < workers)
+            atomic_store_explicit(&pool.no_team, nanoseconds() + TEAM_PAUSE * TEAM_NANOSECONDS, memory_order_relaxed);
+        atomic_store_explicit(&own.decision, claimed == workers ? 1 : -1, memory_order_release);
+        if (claimed == workers) member(context, 0);
+        wait_for_pieces(workers - claimed);
     }
     pthread_mutex_unlock(&pool.busy);
+    return claimed == workers;
+}
+
+void mg_convene(mg_meeting *m, int threads) {
+    atomic_store_explicit(&m->missing, (unsigned)threads, memory_order_relaxed);
+    atomic_store_explicit(&m->turn, 0, memory_order_relaxed);
+    atomic_store_explicit(&m->stopping, 0, memory_order_relaxed);
+}
+
+/* The last to come turns the page, and says on it whether to stop: so all hear the same. */
+int mg_meet(mg_meeting *m, int threads, int stop) {
+    unsigned turn = atomic_load_explicit(&m->turn, memory_order_relaxed), next;
+    if (stop) atomic_store_explicit(&m->stopping, 1, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&m->missing, 1, memory_order_acq_rel) == 1) {
+        atomic_store_explicit(&m->missing, (unsigned)threads, memory_order_relaxed);
+        next = (turn + 2) | atomic_load_explicit(&m->stopping, memory_order_relaxed);
+        atomic_store_explicit(&m->turn, next, memory_order_release);
+    } else {
+        for (unsigned i = 1; (next = atomic_load_explicit(&m->turn, memory_order_acquire)) == turn; i++) {
+            relax();
+            if (i >= MANY_LOOKS && i % LOOKS == 0) sched_yield();
+        }
+    }
+    return next & 1;
 }

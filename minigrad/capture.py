@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from . import autograd
+from . import autograd, team
 from .errors import CaptureError
-from .kernels import recording
+from .kernels import num_threads, recording
 from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
 from .passes import DEFAULT, Pass, Plan, Step, arrange
 from .tensor import Tensor, ops, wrap
@@ -217,13 +217,17 @@ class Program:
                 raise CaptureError(f"{writer} writes into an input of the step; copy it first")
         kept = [*self._inputs, *(t.data for t, _ in recorder.written.values())]
         kept += [grad.data for _, grad in self._leaves if grad is not None]
-        plan = arrange([Step.of(call) for call in recorder.calls], kept, outputs, passes)
+        threads = num_threads()
+        split = partial(team.split, inputs=self._inputs, threads=threads)
+        plan = arrange([Step.of(call) for call in recorder.calls], kept, outputs, passes, split)
         self._gone: list[str] = []  # what the calls read and nobody can write to any more
         self._alive = _closed_over(recorder, plan, self._inputs, self._gone)
         self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
-        self._replay = Replay(calls, self._inputs, self._outputs, plan.written)
+        self.team = plan.team
+        shared = None if plan.team is None else (threads, *plan.team.lists(), plan.team.rows, plan.team.closed)
+        self._replay = Replay(calls, self._inputs, self._outputs, plan.written, shared)
         self._running = threading.Lock()
         self._updates = max([sum(s.writes(rate.step) for s in self.steps) for rate in self._rates], default=0)
         if self._updates > TABLE:
@@ -398,9 +402,12 @@ class Program:
 
     def _lines(self) -> Iterator[str]:
         inputs = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self._inputs)
-        yield f"program {self.name}({inputs}): {len(self.steps)} calls on {self.target}"
+        shared = "" if self.team is None else f", {self.team.threads} threads, barriers: {self.team.barriers}"
+        yield f"program {self.name}({inputs}): {len(self.steps)} calls on {self.target}{shared}"
         yield f"  temporaries {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
         for i, step in enumerate(self.steps):
+            if self.team is not None and i and i in self.team.starts:
+                yield "  --- all threads meet"
             yield f"  {i:3} {step}"
 
 

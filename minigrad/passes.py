@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .kernels import KERNELS
 from .kernels.launch import Array, PythonCall, make_call
 
+if TYPE_CHECKING:
+    from .team import Team
+
 ALIGNMENT = 64  # bytes: a cache line
+FEW_PARAMETERS = 32768  # that one update takes in less time than its memory would be warm for
+SMALL_TENSOR = 4096  # numbers: its update goes with that of the tensor before it
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,7 @@ class Step:
     scalars: tuple[Any, ...] = ()
     outputs: int = 1
     function: Callable[..., None] | None = None
+    whole: tuple[int, ...] = (0, 0)  # of a call that is a part of another one: see csrc/minigrad.h
 
     @classmethod
     def of(cls, call: Any) -> Step:
@@ -37,7 +43,7 @@ class Step:
 
     def call(self) -> Any:
         if self.function is None:
-            return make_call(self.kernel, self.arrays, self.scalars)
+            return make_call(self.kernel, self.arrays, self.scalars, self.whole)
         call = PythonCall(self.function, self.arrays, self.kernel)
         call.outputs = self.outputs
         return call
@@ -61,7 +67,7 @@ class Step:
         """The memory that it changes: its destinations, and the counter that a draw moves."""
         if self.family == "UPDATE":
             return tuple(a for i, a in enumerate(self.arrays) if i % self.group < self.outputs)
-        counter = self.cells[-1:] if self.kernel == "dropout" else ()
+        counter = self.cells[-1:] if self.kernel == "dropout" and not self.whole[0] else ()
         return self.arrays[: self.outputs] + counter
 
     @property
@@ -146,11 +152,14 @@ class Facts:
         if buffer is not None:
             buffer.accesses.append((place, writes))
 
+    def at(self, byte: int) -> int:
+        """The number of the buffer in which a byte lies; -1 if it is in none."""
+        place = int(np.searchsorted(self._starts, np.uint64(byte), "right")) - 1
+        return place if place >= 0 and byte < self.buffers[place].stop else -1
+
     def of(self, a: Array) -> Buffer | None:
-        """The buffer in which an array lies; None for an array of nothing."""
-        if a.size == 0:
-            return None
-        place = int(np.searchsorted(self._starts, bounds(a)[0], "right")) - 1
+        """The buffer in which an array lies; None for an array of nothing, or in other memory."""
+        place = self.at(bounds(a)[0]) if a.size else -1
         return self.buffers[place] if place >= 0 else None
 
     def places(self, a: Array, before: int, writes: bool = False) -> list[int]:
@@ -273,7 +282,51 @@ def without_dead_calls(steps: list[Step], facts: Facts) -> list[Step]:
     return result[::-1]
 
 
-DEFAULT: tuple[Pass, ...] = (written_in_place, relu_into_linear, mask_into_product, without_dead_calls)
+def updates_apart(steps: list[Step], facts: Facts) -> list[Step]:
+    """An update of many parameters becomes one of each large tensor, with the small ones that follow it."""
+    result = []
+    for step in steps:
+        if step.family != "UPDATE" or sum(a.size for a in step.arrays[:: step.group]) < FEW_PARAMETERS:
+            result.append(step)
+            continue
+        groups: list[tuple[Array, ...]] = []
+        filled = FEW_PARAMETERS
+        for i in range(0, len(step.arrays), step.group):
+            tensor = step.arrays[i : i + step.group]
+            large = tensor[0].size >= SMALL_TENSOR
+            if large or filled >= FEW_PARAMETERS:
+                groups.append(())
+                filled = 0
+            groups[-1] += tensor
+            filled += 0 if large else tensor[0].size
+        result += [replace(step, arrays=arrays) for arrays in groups]
+    return result
+
+
+def updates_early(steps: list[Step], facts: Facts) -> list[Step]:
+    """An update is made as soon as its gradient is complete and its weight has no more readers: both are warm then.
+
+    What moves a cell moves ahead too.
+    """
+    places: list[tuple[int, int]] = []  # behind which call that stays, or that call itself; which of those there
+    for i, step in enumerate(steps):
+        if step.family not in ("UPDATE", "CELLS"):
+            places.append((i, -1))
+            continue
+        before = [j for a in step.written for j in facts.places(a, i)]
+        before += [j for a in step.read for j in facts.places(a, i, writes=True)]
+        places.append((max([places[j][0] for j in before], default=-1), i))
+    return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
+
+
+DEFAULT: tuple[Pass, ...] = (
+    written_in_place,
+    relu_into_linear,
+    mask_into_product,
+    without_dead_calls,
+    updates_apart,
+    updates_early,
+)
 
 
 # Memory ---------------------------------------------------------------------------------------
@@ -289,6 +342,7 @@ class Plan:
     written: list[Array]  # memory from outside
     temporary_bytes: int
     facts: Facts  # of the calls before they were moved
+    team: Team | None  # several threads that share the calls
 
     def uses(self, a: Array) -> bool:
         """Whether the calls read or write the memory of an array from outside."""
@@ -296,30 +350,50 @@ class Plan:
         return buffer is not None and buffer.kept and buffer.start <= bounds(a)[0] < buffer.stop
 
 
-def arrange(steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], passes: Sequence[Pass]) -> Plan:
-    """The calls improved by ``passes``, their temporaries moved to one arena in which memory is used again."""
+def arrange(
+    steps: list[Step],
+    kept: Sequence[Array],
+    outputs: Sequence[Array],
+    passes: Sequence[Pass],
+    split: Callable[[list[Step], Sequence[Array], Sequence[Array]], Team | None] = lambda *_: None,
+) -> Plan:
+    """The calls improved by ``passes``, their temporaries moved to one arena in which memory is used again.
+
+    ``split`` may cut the calls for a team of threads.
+    """
     for improve in passes:
         steps = improve(steps, Facts(steps, kept, outputs))
+    team = split(steps, kept, outputs)
+    steps = steps if team is None else team.steps
     facts = Facts(steps, kept, outputs)
+    if team is not None:  # in which calls between two meetings follow no order
+        for shared in facts.buffers:
+            shared.accesses = [(team.phase(place), writes) for place, writes in shared.accesses]
     temporaries = sorted((b for b in facts.buffers if not b.kept), key=lambda b: b.first)
     arena = aligned(_assign_offsets(temporaries))
 
     def moved(a: Array) -> Array:
         buffer = facts.of(a)
-        if buffer is None or buffer.kept:
-            return a
-        offset = buffer.offset + a.__array_interface__["data"][0] - buffer.start
-        return np.ndarray(a.shape, a.dtype, arena, offset, a.strides)
+        return a if buffer is None or buffer.kept else rebased(a, buffer, arena, buffer.offset)
 
-    def settled(step: Step) -> Step:
+    def all_moved(step: Step) -> Step:
         scalars = tuple(moved(s) if isinstance(s, np.ndarray) else s for s in step.scalars)
         return replace(step, arrays=tuple(map(moved, step.arrays)), scalars=scalars)
 
-    steps = [settled(step) for step in steps]
+    steps = [all_moved(step) for step in steps]
+    if team is not None:
+        team.steps, team.parts = steps, [[part and all_moved(part) for part in parts] for parts in team.parts]
+        team.logged = [moved(a) for a in team.logged]
+        team.close()
     kept_writes = [a for step in steps for a in step.written if (b := facts.of(a)) is not None and b.kept]
     changed = list({bounds(a): a for a in kept_writes}.values())
     size = sum(b.stop - b.start for b in temporaries)
-    return Plan(steps, [moved(a) for a in outputs], arena, changed, size, facts)
+    return Plan(steps, [moved(a) for a in outputs], arena, changed, size, facts, team)
+
+
+def rebased(a: Array, buffer: Buffer, memory: Array, offset: int) -> Array:
+    """The array that lies in ``memory``, from ``offset`` on, as ``a`` does in its buffer."""
+    return np.ndarray(a.shape, a.dtype, memory, offset + a.__array_interface__["data"][0] - buffer.start, a.strides)
 
 
 def aligned(size: int) -> Array:

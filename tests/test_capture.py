@@ -18,6 +18,7 @@ import minigrad as mg
 from minigrad import nn, optim, passes
 from minigrad.testing.strategies import arguments
 from tests.ops.test_gradients import every_operation
+from tests.test_team import collisions, forced
 
 Step = Callable[..., Any]
 F32 = np.float32
@@ -136,12 +137,22 @@ def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
 SUBSETS = st.lists(st.sampled_from(passes.DEFAULT), unique=True).map(tuple) | st.just(passes.DEFAULT)
 
 
-@given(drawn=trainings(), chosen=SUBSETS, arenas=st.booleans())
-def test_a_replay_is_the_eager_step_bit_for_bit(target: str, drawn: dict[str, Any], chosen: Any, arenas: bool) -> None:
+@given(drawn=trainings(), chosen=SUBSETS, arenas=st.booleans(), threads=st.sampled_from([1, 2, 3]))
+def test_a_replay_is_the_eager_step_bit_for_bit(
+    target: str, drawn: dict[str, Any], chosen: Any, arenas: bool, threads: int
+) -> None:
+    with forced(threads):
+        compare_with_eager(drawn, chosen, arenas)
+
+
+def compare_with_eager(drawn: dict[str, Any], chosen: Any, arenas: bool) -> None:
+    """Replays by calls and by ``run``, on teams of all threads, beside eager steps, which are too small to share."""
     eager, replayed, run = Training(drawn), Training(drawn), Training(drawn)
     made = batches(drawn, 5)
     program = mg.capture(replayed.step, *made[0], passes=chosen)
     whole = mg.capture(run.step, *made[0])
+    for each in (program, whole):
+        assert each.team is None or collisions(each.team) == []
     losses = [eager.step(*made[0])["loss"].item()]
     for x, y in made[1:]:
         wanted = eager.step(x, y)
@@ -186,9 +197,12 @@ def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataOb
 
         return step
 
-    program, eager = mg.capture(stepper(), *given), stepper()
+    with forced(data.draw(st.sampled_from([1, 2]))):
+        program, eager = mg.capture(stepper(), *given), stepper()
     eager(*map(mg.tensor, given))
-    assert leaves_of(program(*other)) == leaves_of(eager(*map(mg.tensor, other)))
+    with forced(mg.num_threads() if program.team is None else program.team.threads):
+        found = program(*other)
+    assert leaves_of(found) == leaves_of(eager(*map(mg.tensor, other)))
 
 
 def leaves_of(result: Any) -> list[Any]:

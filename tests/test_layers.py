@@ -31,8 +31,9 @@ ALLOWED: dict[str, set[str]] = {
     "nn": ENGINE | {"ops", "func"},
     "regularizers": ENGINE | {"ops"},
     "optim": ENGINE,
-    "passes": {"errors", "kernels"},
-    "capture": ENGINE | {"passes"},
+    "passes": {"errors", "kernels", "team"},  # the type alone
+    "team": {"errors", "kernels", "passes"},
+    "capture": ENGINE | {"passes", "team"},
     "data": {"errors", "kernels", "random"},
     "preprocessing": {"errors", "kernels", "random"},
     "augmentation": {"errors", "kernels", "random"},

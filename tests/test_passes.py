@@ -1,6 +1,7 @@
 """Passes: what they fold together, what they must leave, and memory in which nothing collides."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import passes
+from minigrad import nn, optim, passes
 from minigrad.passes import Buffer, Facts, Step
+from tests.test_team import forced
 
 F32 = np.float32
 X = np.random.default_rng(0).standard_normal((6, 4), F32)
@@ -124,6 +126,67 @@ def test_a_draw_is_never_dropped() -> None:
     before = int(rng.counter)
     program(X)
     assert rng.counter > before
+
+
+# The order of updates -------------------------------------------------------------------------------
+
+
+def updating(sizes: list[int], optimizer: Callable[..., Any] = optim.Adam, **options: Any) -> mg.Program:
+    """A program of one thread that trains a chain of layers of these widths."""
+    mg.manual_seed(0)
+    model = nn.Sequential(*[nn.Linear(a, b) for a, b in pairwise(sizes)])
+    made = optimizer(model.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        made.zero_grad()
+        loss = (model(x) * model(x)).mean() if options.get("twice") else model(x).mean()
+        loss.backward()
+        made.step()
+        return loss
+
+    x = np.ones((8, sizes[0]), F32)
+    with forced(1):
+        return mg.capture(step, x, **{k: v for k, v in options.items() if k != "twice"})
+
+
+def test_each_large_tensor_is_updated_behind_its_gradient_and_its_last_reader() -> None:
+    program = updating([200, 200, 200, 3], twice=True)
+    updates = [i for i, s in enumerate(program.steps) if s.kernel == "adam"]
+    assert [[a.size for a in program.steps[i].arrays[::4]] for i in updates] == [[40000, 200, 600, 3], [40000, 200]]
+    for i in updates:
+        update = program.steps[i]
+        facts = Facts(program.steps[:i], [], [])
+        last = max(j for a in update.arrays for j in facts.places(a, i))
+        between = {s.kernel for s in program.steps[last + 1 : i]}
+        assert between <= {"adam"}, "nothing else stands between an update and what it waits for"
+    assert program.steps[-1].kernel == "advance"
+    assert updates[-1] > updates[0] + 1
+
+
+def test_few_parameters_are_updated_together() -> None:
+    assert [s.kernel for s in updating([20, 30, 20]).steps].count("adam") == 1
+    many = updating([90] * 9)
+    sizes = [[a.size for a in s.arrays[::4]] for s in many.steps if s.kernel == "adam"]
+    assert sizes == [[8100, 90]] * 8
+    narrow = updating([30] * 50)
+    sizes = [sum(a.size for a in s.arrays[::4]) for s in narrow.steps if s.kernel == "adam"]
+    assert len(sizes) == 2
+    assert max(sizes) >= passes.FEW_PARAMETERS
+
+
+def test_the_rate_is_looked_up_before_the_first_update() -> None:
+    schedule = mg.schedules.cosine(0.1, T_max=9)
+    program = updating([200, 200, 200], lambda p, lr: optim.Adam(p, schedule))
+    made = [s.kernel for s in program.steps]
+    assert made[0] == "look_up"
+    assert made.count("adam") == 2
+
+
+def test_gradients_that_nobody_keeps_share_memory() -> None:
+    sizes = [64] + [256] * 6
+    without = tuple(p for p in passes.DEFAULT if p not in (passes.updates_apart, passes.updates_early))
+    late, early = (updating(sizes, keep_grads=False, passes=p).arena.nbytes for p in (without, passes.DEFAULT))
+    assert early < 0.4 * late
 
 
 # Memory -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
-from libc.stdlib cimport free, llabs, malloc
+from libc.stdlib cimport calloc, free, llabs, malloc
 from libc.string cimport memcpy, memset
 
 from functools import update_wrapper
@@ -47,12 +47,14 @@ cdef extern from "minigrad.h" nogil:
         int64_t size[4]
         int64_t stride[4][4]
         mg_scalar scalar[12]
+        int64_t whole[2]
         int64_t work
         void *scratch
     int mg_targets()
     int mg_use(int target)
     int mg_has(int kernel)
     int mg_run(mg_call *call)
+    int64_t mg_cost(const mg_call *call)
     int mg_parts(const mg_call *call)
     ctypedef struct mg_feed:
         const void *data
@@ -68,7 +70,16 @@ cdef extern from "minigrad.h" nogil:
         mg_call *calls
         int64_t count
         int threads
+        int alone
         void *scratch
+    ctypedef struct mg_team_list:
+        int threads, phases, closed
+        mg_list *list
+        const int64_t *end
+        const int64_t *row
+    ctypedef struct mg_place:
+        int thread
+        int64_t at
     ctypedef struct mg_run_plan:
         int64_t rows
         const mg_feed *feed
@@ -77,9 +88,11 @@ cdef extern from "minigrad.h" nogil:
     int mg_settle(mg_list *list)
     int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at)
     int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds)
-    void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows)
+    void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end)
     int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t steps,
                         int64_t *done, int64_t *at)
+    int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t steps,
+                       int64_t *done, mg_place *place)
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
@@ -219,8 +232,9 @@ cdef class Call:
     cdef object tables  # keeps the pointers and sizes of an update alive
     cdef float constant[4]  # scalar operands of a quick call
 
-    def __init__(self, Row row not None, tuple arrays not None, tuple scalars not None=()):
+    def __init__(self, Row row not None, tuple arrays not None, tuple scalars not None=(), tuple whole not None=(0, 0)):
         self.fill(row, arrays, scalars)
+        self.c.whole[0], self.c.whole[1] = whole
 
     cdef fill(self, Row row, tuple arrays, tuple scalars):
         self.row, self.arrays, self.scalars = row, arrays, scalars
@@ -260,6 +274,11 @@ cdef class Call:
     def work(self):
         """How many multiply-adds, or elements read."""
         return self.c.work
+
+    @property
+    def cost(self):
+        """The work in multiply-adds of a matrix product that take as long."""
+        return mg_cost(&self.c)
 
     def __repr__(self):
         shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
@@ -721,8 +740,7 @@ cdef class Call:
 
 
 cdef struct patch:
-    int64_t call
-    int slot
+    void **place    # where a call has the address of an array
     int64_t offset  # of the array from the start of the input
 
 
@@ -754,13 +772,15 @@ cdef class Replay:
     cdef list patches    # for each input its patches, as bytes; None where it must be copied in
     cdef list addresses  # to which each input is bound
     cdef span *spans     # of the written memory
+    cdef mg_team_list team
+    cdef int team_of     # with how many threads in use the team works; 0 if there is none
+    cdef object parts, wholes, ends, rows  # of the team: its calls, and what they are parts of
 
-    def __cinit__(self, list calls, list inputs, list outputs, list written):
+    def __cinit__(self, list calls, list inputs, list outputs, list written, team=None):
         cdef Call call
         cdef Array a, batch
-        cdef patch one
-        cdef int64_t distance
-        cdef int slot
+        cdef int64_t i
+        cdef int thread
         self.native, self.stops = [], []
         for each in calls:
             if not each.native:
@@ -770,39 +790,73 @@ cdef class Replay:
                 self.native.append(each)
             call = each
             self.work += call.c.work
-        self.list.count = len(self.native)
-        self.list.calls = <mg_call *>malloc((self.list.count + 1) * sizeof(mg_call))
         self.spans = <span *>malloc((len(written) + 1) * sizeof(span))
-        if self.list.calls == NULL or self.spans == NULL:
+        if self.spans == NULL:
             raise MemoryError
-        for i in range(self.list.count):
-            call = self.native[i]
-            self.list.calls[i] = call.c
         for i in range(len(written)):
             self.spans[i] = span_of(<Array>written[i])
         self.inputs, self.outputs, self.held, self.written = inputs, outputs, list(inputs), written
         self.addresses = [<size_t>cnp.PyArray_DATA(<Array>a) for a in inputs]
         self.patches = []
         for batch in inputs:
-            found = b""
-            for i in range(self.list.count):
-                call = self.native[i]
-                for slot in range(call.c.arrays if call.row.family < UPDATE else 0):
-                    distance = <char *>call.c.array[slot] - <char *>cnp.PyArray_DATA(batch)
-                    if 0 <= distance < cnp.PyArray_NBYTES(batch):
-                        one.call, one.slot, one.offset = i, slot, distance
-                        found += (<char *>&one)[:sizeof(patch)]
             others = [*outputs, *written]
             for _, each in self.stops:
                 others += each.arrays
             for call in self.native:
                 others += call.arrays if call.row.family >= UPDATE else ()  # found through a table
-            self.patches.append(None if any([overlap(batch, a) for a in others]) else found)
+            self.patches.append(None if any([overlap(batch, a) for a in others]) else b"")
+        self.enlist(&self.list, self.native)
+        if team is None:
+            return
+        self.team_of, self.parts, self.wholes, ends, rows, self.team.closed = team
+        self.ends, self.rows = np.array(ends, np.int64), np.array(rows, np.int64)
+        self.team.threads, self.team.phases = len(ends), len(ends[0])
+        self.team.end = <const int64_t *>cnp.PyArray_DATA(self.ends)
+        self.team.row = <const int64_t *>cnp.PyArray_DATA(self.rows)
+        self.team.list = <mg_list *>calloc(self.team.threads, sizeof(mg_list))
+        if self.team.list == NULL:
+            raise MemoryError
+        for thread in range(self.team.threads):
+            self.team.list[thread].alone = True
+            self.enlist(&self.team.list[thread], self.parts[thread])
+
+    cdef enlist(self, mg_list *found, list calls):
+        """Fill a list, and note where its calls read inputs."""
+        cdef Call call
+        cdef Array batch
+        cdef patch one
+        cdef int64_t i
+        cdef int slot, k
+        found.count = len(calls)
+        found.calls = <mg_call *>malloc((found.count + 1) * sizeof(mg_call))
+        if found.calls == NULL:
+            raise MemoryError
+        for i in range(found.count):
+            call = calls[i]
+            found.calls[i] = call.c
+        for k in range(len(self.inputs)):
+            batch = self.inputs[k]
+            noted = self.patches[k]
+            if noted is None:
+                continue
+            for i in range(found.count):
+                call = calls[i]
+                for slot in range(call.c.arrays if call.row.family < UPDATE else 0):
+                    one.offset = <char *>call.c.array[slot] - <char *>cnp.PyArray_DATA(batch)
+                    if 0 <= one.offset < cnp.PyArray_NBYTES(batch):
+                        one.place = &found.calls[i].array[slot]
+                        noted += (<char *>&one)[:sizeof(patch)]
+            self.patches[k] = noted
 
     def __dealloc__(self):
+        cdef int i
         free(self.list.calls)
         free(self.list.scratch)
         free(self.spans)
+        for i in range(self.team.threads if self.team.list != NULL else 0):
+            free(self.team.list[i].calls)
+            free(self.team.list[i].scratch)
+        free(self.team.list)
 
     cdef bind(self, int i, Array a):
         """Have the calls read input ``i`` from ``a``, or copy it to where they read."""
@@ -827,7 +881,7 @@ cdef class Replay:
         self.addresses[i] = address
         cdef const patch *patches = <const patch *><const char *>found
         for k in range(<Py_ssize_t>(len(found) // sizeof(patch))):
-            self.list.calls[patches[k].call].array[patches[k].slot] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
+            patches[k].place[0] = <char *>cnp.PyArray_DATA(a) + patches[k].offset
 
     def fitting(self, tuple inputs):
         """The arrays of ``inputs``, arrays or tensors; None unless they have the shapes and dtypes to be read."""
@@ -861,8 +915,34 @@ cdef class Replay:
         after_replay(writes, leaves)
         return [cnp.PyArray_NewCopy(<Array>a, cnp.NPY_CORDER) for a in self.outputs]
 
+    cdef bint settled(self) except -1:
+        """Prepare the calls for as many threads as there are now; whether the team is made for so many."""
+        cdef int i, status = mg_settle(&self.list)
+        cdef bint team = self.team_of == mg_num_threads()
+        for i in range(self.team.threads if team else 0):
+            status |= mg_settle(&self.team.list[i])
+        if status != MG_OK:
+            raise MemoryError("no memory for the scratch of a replay")
+        return team
+
+    cdef bint by_team(self, mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t first) except -1:
+        """``steps`` replays by a team; False, and nothing done, if its threads could not be had now."""
+        cdef int status
+        cdef int64_t done = 0
+        cdef mg_place place
+        with nogil:
+            status = mg_replay_team(&self.team, plan, order, steps, &done, &place)
+        if status > MG_OK:
+            self.fail(self.wholes[place.thread][place.at], status, f", in step {first + done}" if plan.rows else "")
+        return status == MG_OK
+
     cdef once(self):
         cdef int64_t begin = 0, end
+        cdef mg_run_plan plan
+        if self.team.threads and self.settled():
+            memset(&plan, 0, sizeof(plan))
+            if self.by_team(&plan, NULL, 1, 0):
+                return
         for end, call in self.stops:
             self.stretch(begin, end)
             call.run()
@@ -880,7 +960,7 @@ cdef class Replay:
         else:
             status = mg_replay(&self.list, begin, end, &at)
         if status != MG_OK:
-            self.fail(at, status, "")
+            self.fail(self.native[at], status, "")
 
     def timed(self):
         """One replay on the last batch: the seconds of each call, in the order of the list."""
@@ -893,7 +973,7 @@ cdef class Replay:
         for end, call in (*self.stops, (self.list.count, None)):
             status = mg_replay_timed(&self.list, begin, end, &at, native)
             if status != MG_OK:
-                self.fail(at, status, "")
+                self.fail(self.native[at], status, "")
             found += seconds[begin:end].tolist()
             begin = end
             if call is not None:
@@ -902,8 +982,7 @@ cdef class Replay:
                 found.append(perf_counter() - start)
         return found
 
-    cdef fail(self, int64_t at, int status, where):
-        cdef Call call = self.native[at]
+    cdef fail(self, Call call, int status, where):
         for own, held in zip(self.inputs, self.held):
             if own is not held:
                 np.copyto(own, held)  # where the message looks for what was wrong
@@ -934,16 +1013,16 @@ cdef class Replay:
             log[i].from_, log[i].bytes = cnp.PyArray_DATA(a), cnp.PyArray_ITEMSIZE(a)
             log[i].to = <char *>cnp.PyArray_DATA(own) + first * log[i].bytes
         if not self.stops:
-            if mg_settle(&self.list) != MG_OK:
-                raise MemoryError("no memory for the scratch of a replay")
+            if self.settled() and self.by_team(&plan, indices, steps, first):
+                return
             with nogil:
                 status = mg_replay_steps(&self.list, &plan, indices, steps, &done, &at)
             if status != MG_OK:
-                self.fail(at, status, f", in step {first + done}")
+                self.fail(self.native[at], status, f", in step {first + done}")
             return
         for done in range(steps):
             for i in range(plan.feeds):
-                mg_feed_rows(&feed[i], indices + done * rows, rows)
+                mg_feed_rows(&feed[i], indices + done * rows, 0, rows)
             self.once()
             for i in range(plan.logs):
                 memcpy(<char *>log[i].to + done * log[i].bytes, log[i].from_, log[i].bytes)
@@ -1144,6 +1223,17 @@ def prepare(name, tuple arrays not None, tuple scalars not None=(), Call before=
     if before is not None and unseen() and before.renew(row, arrays, scalars):
         return before
     return Call(row, arrays, scalars)
+
+
+def spent(call):
+    cdef Call done
+    cdef int last
+    if not unseen() or not isinstance(call, Call):
+        return None
+    done = <Call>call
+    last = done.row.arrays - 1
+    done.arrays = tuple([None if i % (last + 1) == last else a for i, a in enumerate(done.arrays)])
+    return done
 
 
 def unary(name, x, *scalars):

@@ -89,9 +89,11 @@ Call: Any = _binding.Call if _binding else ReferenceCall
 _ROWS: dict[str, Any] = _binding.rows_of_the_table() if _binding else KERNELS
 
 
-def make_call(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = ()) -> Any:
-    """A call of kernel ``name``, checked and not run."""
-    return Call(_ROWS[name], arrays, scalars)
+def make_call(
+    name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (), whole: tuple[int, ...] = (0, 0)
+) -> Any:
+    """A call of kernel ``name``, checked and not run; where it is a part, ``whole`` tells C of what."""
+    return Call(_ROWS[name], arrays, scalars, whole) if any(whole) else Call(_ROWS[name], arrays, scalars)
 
 
 def _after_replay(writes: list[Any], leaves: list[Any]) -> None:
@@ -104,7 +106,9 @@ def _after_replay(writes: list[Any], leaves: list[Any]) -> None:
 class ReferenceReplay:
     """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
 
-    def __init__(self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array]) -> None:
+    def __init__(
+        self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array], team: Any = None
+    ) -> None:
         self.calls, self.inputs, self.outputs = calls, inputs, outputs
 
     def fitting(self, inputs: tuple[Any, ...]) -> list[Array] | None:
@@ -215,10 +219,15 @@ def prepare(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = 
     """An update that has been checked and waits for ``run_prepared``, so that several can be checked
     before the first of them writes.  Raises as ``launch`` does.
 
-    ``before`` is an earlier call of the same update, or None: where nobody observes, and so may keep it, it is
-    filled anew.
+    ``before`` is a ``spent`` call of the same update, or None: it is filled anew where it can be.
     """
     return Call(_ROWS[name], arrays, scalars)
+
+
+@_quick
+def spent(call: Any) -> Any:
+    """An update that has run, without its gradients, to be filled anew; None where an observer may have kept it."""
+    return None
 
 
 run_prepared = _pass
@@ -384,9 +393,9 @@ def same_float(name: str, *arrays: Array) -> np.dtype[Any]:
 
 @_quick
 def unary(name: str, x: Array, *scalars: Scalar) -> Array:
-    """``name`` of every element, in the memory order of ``x``."""
+    """``name`` of every element; a column-major array stays one."""
     x = as_dtype(x, result_dtype(name, x))
-    out = np.empty_like(x)
+    out = _empty_like(x, x.shape, x.dtype)
     launch(name, (out, x), scalars)
     return out
 
@@ -406,18 +415,21 @@ def where(condition: Any, a: Any, b: Any) -> Array:
     return _broadcast("where", dtype, [as_dtype(condition, np.bool_), as_dtype(a, dtype), as_dtype(b, dtype)])
 
 
+def _empty_like(like: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Memory for a result: column-major beside a column-major array, else row-major, as the quick way has it."""
+    return np.empty(shape, dtype, order="F" if like.flags.fnc else "C")
+
+
 def _broadcast(name: str, dtype: np.dtype[Any], arrays: Sequence[Array]) -> Array:
-    first = arrays[-1]
-    if all(a.shape == first.shape for a in arrays):
-        out = np.empty_like(first)
-    else:
+    like = max(arrays, key=lambda a: a.ndim)
+    shape = like.shape
+    if any(a.shape != shape for a in arrays):
         try:
             shape = np.broadcast_shapes(*(a.shape for a in arrays))
         except ValueError:
             shapes = " and ".join(str(a.shape) for a in arrays)
             raise ValueError(f"{name} cannot broadcast shapes {shapes} together") from None
-        widest = [a for a in arrays if a.shape == shape]
-        out = np.empty_like(widest[0], dtype) if widest else np.empty(shape, dtype)
+    out = _empty_like(like, shape, dtype)
     launch(name, (out, *arrays))
     return out
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..autograd import forget_gradient, written
 from ..kernels import KERNELS, recording
-from ..kernels.launch import launch, prepare, run_prepared
+from ..kernels.launch import launch, prepare, run_prepared, spent
 from ..tensor import Tensor
 
 Schedule = Callable[[int], float]
@@ -38,7 +38,7 @@ class ParamGroup(MutableMapping[str, Any]):
         self.kernel = ""
         self.scalars: tuple[Any, ...] = ()  # the cells the kernel and the cells that it reads
         self.alike: list[Held] = []  # the parameters with their states, by dtype
-        self.calls: list[Any] = []  # for each of these the last update
+        self.calls: list[Any] = []  # for each of these the last update, to be filled anew, or None
         self.schedule: Schedule | None = None
         self.cells: dict[str, NDArray[np.float64]] = {}
         self._check = check
@@ -199,15 +199,16 @@ class Optimizer:
                         arrays += (p.data, *states, p.grad.data)
                         updated.append(p)
                 if arrays:
-                    group.calls[i] = _prepared(group, arrays, held, group.calls[i])
-                    calls.append(group.calls[i])
+                    before, group.calls[i] = group.calls[i], None
+                    calls.append((group, i, _prepared(group, arrays, held, before)))
         for cell, rate in rates:
             cell[...] = rate
         recorder = recording.current and recording.recorder()
         if recorder is not None:
             recorder.updating(self.param_groups, self.step_count)
-        for call in calls:
+        for group, i, call in calls:
             run_prepared(call)
+            group.calls[i] = spent(call)
         written(updated, writer)
         launch("advance", (self.step_count, self.step_count, _ONE))
 
