@@ -24,6 +24,7 @@ from . import autograd
 from .errors import CaptureError
 from .kernels import recording
 from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
+from .listing import head
 from .passes import DEFAULT, Pass, Plan, Step, arrange
 from .tensor import Tensor, ops, wrap
 
@@ -211,6 +212,7 @@ class Program:
         settled = _settled_gradients(recorder, keep_grads)
         self._leaves = [(leaf, grad) for leaf, grad, _ in settled]
         self._added_to = [(leaf, grad) for leaf, grad, adds in settled if adds]
+        self._written = [(t.data, writer) for t, writer in recorder.written.values()]
         self._writes = [(t.storage(), writer) for t, writer in recorder.written.values()]
         for t, writer in recorder.written.values():
             if any(np.shares_memory(t.data, x) for x in self._inputs):
@@ -399,7 +401,10 @@ class Program:
     def _lines(self) -> Iterator[str]:
         inputs = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self._inputs)
         yield f"program {self.name}({inputs}): {len(self.steps)} calls on {self.target}"
-        yield f"  temporaries {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
+        yield f"  temporaries: {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
+        read = [t.data for ref in self._alive if (t := ref()) is not None]
+        leaves = [None if grad is None else grad.data for _, grad in self._leaves]
+        yield from head(self.steps, self.arena, self._inputs, self._outputs, read, self._written, leaves, self._result)
         for i, step in enumerate(self.steps):
             yield f"  {i:3} {step}"
 

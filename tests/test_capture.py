@@ -379,13 +379,73 @@ def test_a_profile_times_every_call_and_trains_nothing(step: Step, model: nn.Seq
 def test_print_shows_every_call(step: Step, optimizer: optim.Adam) -> None:
     program = mg.capture(step, X, Y)
     text = str(program)
-    assert len(program) == len(text.splitlines()) - 2
+    assert len(program) == len(text.splitlines()) - 6
     assert "  0 linear(float32[6, 8], float32[6, 4], float32[8, 4], float32[8]" in text
     made = [step.kernel for step in program.steps]
     assert made[:3] == ["linear", "linear", "cross_entropy"]
     assert made[-2:] == ["adam", "advance"]
     assert "matmul_relu_grad" in made
     assert not {"relu", "relu_grad"} & {*made}
+
+
+def facts_of(program: Any) -> dict[str, str]:
+    """The lines that print(program) puts before the calls, by their titles."""
+    lines = str(program).splitlines()[1 : -len(program)]
+    return {title.strip(): text for title, _, text in (line.partition(": ") for line in lines)}
+
+
+def test_print_lists_what_is_read_changed_and_baked_in(step: Step, model: nn.Sequential) -> None:
+    found = facts_of(mg.capture(step, X, Y))
+    assert found["reads where it lies"] == (
+        "inputs; float32[8, 4], float32[8], float32[3, 8], float32[3]; m of adam, v of adam"
+    )
+    assert found["reads cells"].startswith("adam: lr=0.01, beta1=0.9, beta2=0.999, eps=1e-08, step=1")
+    assert found["reads cells"].endswith("; advance: by=1")
+    assert found["current afterwards"] == (
+        "float32[]; 4 tensors written by Adam; m of adam, v of adam; .grad of 4 leaves; adam step"
+    )
+    assert found["baked in"] == "linear relu=1, linear relu=0; constants 1, 6; shapes, flags, branches"
+    lean = facts_of(mg.capture(step, X, Y, keep_grads=False))
+    assert "no .grad in 4 leaves" in lean["current afterwards"]
+    assert ".grad of" not in lean["current afterwards"]
+
+
+def test_print_lists_constants_numbers_and_what_is_no_tensor() -> None:
+    drop, scale = nn.Dropout(0.25), mg.tensor([2.0, 1.0, 1.0, 1.0])
+
+    def step(x: Any) -> Any:
+        y = mg.clip(drop(x) * scale * 0.75, -0.5, 2) + np.arange(4, dtype=F32) * np.ones((6, 4), F32)
+        return {"y": y, "k": 3, "name": ["left", None]}
+
+    program = mg.capture(step, X)
+    found = facts_of(program)
+    assert found["reads where it lies"] == "inputs; float32[4]"
+    assert found["reads cells"] == f"dropout: key={drop.rng.key}, counter={drop.rng.counter}"
+    assert found["current afterwards"] == "float32[6, 4]; dropout counter"
+    assert found["baked in"] == (
+        "dropout keep=49152, clip low=-0.5, clip high=2; constants 0.75, float32[6, 4] [...]; returned 3, "
+        "returned 'left'; shapes, flags, branches"
+    )
+    program(X)
+    assert f"counter={drop.rng.counter}" in str(program), "cells are read when it is printed"
+
+
+def test_print_of_a_float64_step_names_what_python_runs() -> None:
+    @mg.operation(x=lambda g, x: 3 * g * x * x)
+    def cube(x: Any, /) -> Any:
+        return x**3
+
+    program = mg.capture(lambda x: cube(x * np.array([1.0, 2, 3, 4])), X.astype(float))
+    found = facts_of(program)
+    assert found["baked in"] == "constants float64[4] [1 2 3 4]; what cube took from Python; shapes, flags, branches"
+    assert found["reads cells"] == "nothing"
+
+
+def test_print_keeps_long_lists_short() -> None:
+    weights = [mg.ones((1, n)) for n in range(1, 31)]
+    program = mg.capture(lambda x: sum([(x[:, :1] * w).sum() for w in weights], mg.zeros(())), X)
+    assert facts_of(program)["reads where it lies"].endswith("float32[1, 8], and 22 more")
+    assert max(len(line) for line in str(program).splitlines()) < 300
 
 
 # What is refused -------------------------------------------------------------------------------------

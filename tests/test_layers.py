@@ -15,7 +15,7 @@ PACKAGE = Path(minigrad.__file__).parent
 ENGINE = {"errors", "kernels", "random", "tensor", "operations", "autograd"}
 BELOW_TRAINING = ENGINE | {
     "ops", "func", "nn", "optim", "schedules", "regularizers", "data", "preprocessing", "augmentation",
-    "capture", "passes",
+    "capture", "listing", "passes",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "regularizers": ENGINE | {"ops"},
     "optim": ENGINE,
     "passes": {"errors", "kernels"},
-    "capture": ENGINE | {"passes"},
+    "listing": {"errors", "kernels", "tensor", "passes"},
+    "capture": ENGINE | {"passes", "listing"},
     "data": {"errors", "kernels", "random"},
     "preprocessing": {"errors", "kernels", "random"},
     "augmentation": {"errors", "kernels", "random"},

@@ -257,9 +257,7 @@ cdef class Call:
         return self.c.work
 
     def __repr__(self):
-        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
-        numbers = "".join(f", {s}" if not isinstance(s, np.ndarray) else f", cell {s}" for s in self.scalars)
-        return f"{self.row.name}({shapes}{numbers}){'' if self.native else '  # reference'}"
+        return f"{KERNELS[self.row.name].line(self.arrays, self.scalars)}{'' if self.native else '  # reference'}"
 
     cdef check(self):
         """Numbers of arguments, ndarrays, writable destinations; then C or the reference, by dtype."""

@@ -57,8 +57,7 @@ class ReferenceCall:
         reference.run(self.kernel, self._row.family, len(self._row.arrays), self.arrays, self.scalars)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
-        return f"{self.kernel}({shapes})  # reference"
+        return f"{self._row.line(self.arrays, self.scalars)}  # reference"
 
 
 class PythonCall:
