@@ -81,7 +81,7 @@ static void *scratch(int64_t bytes) {
  * later than the time would tell: 3 instead of 5 to 8. */
 enum { COST_ELEMENTWISE = 3, COST_REDUCE = 12, COST_MATMUL = 1, COST_ROWS = 12, COST_FLAT = 4, COST_CELLS = 1, COST_UPDATE = 3 };
 
-static int64_t multiply_adds(const mg_call *call) {
+int64_t mg_multiply_adds(const mg_call *call) {
     static const int cost[MG_KERNELS] = {
 #define KERNEL(name, family, outputs, inputs, scalars, dtypes, tolerance, ...) \
     (__VA_ARGS__ + 0) ? (__VA_ARGS__ + 0) : COST_##family,
@@ -91,7 +91,7 @@ static int64_t multiply_adds(const mg_call *call) {
     return call->work * cost[call->kernel];
 }
 
-int mg_parts(const mg_call *call) { return mg_share(multiply_adds(call)); }
+int mg_parts(const mg_call *call) { return mg_share(mg_multiply_adds(call)); }
 
 const mg_table *mg_table_in_use(void) { return atomic_load_explicit(&active, memory_order_acquire); }
 
@@ -103,7 +103,7 @@ int64_t mg_prepare(const mg_table *table, mg_call *call) {
 
 int mg_start(const mg_table *table, const mg_call *call) {
     if (!table->run[call->kernel]) return MG_NO_KERNEL;
-    if (call->parts > 1) mg_rouse(call->parts, multiply_adds(call));
+    if (call->parts > 1) mg_rouse(call->parts, mg_multiply_adds(call));
     return table->run[call->kernel](call);
 }
 

@@ -16,6 +16,7 @@ enum {
     MG_MAX_AXES = 4,    /* axes of an elementwise call or a reduction, after merging */
     MG_MAX_SCALARS = 12,
     MG_MAX_THREADS = 64,
+    MG_MAX_CHAIN = 24,  /* elementwise calls that run together, block by block */
 };
 
 typedef enum {
@@ -49,6 +50,7 @@ typedef struct mg_call {
     mg_scalar scalar[MG_MAX_SCALARS];
     int64_t work; /* how many multiply-adds, or elements read: decides on threads */
     int parts;    /* how many threads may share the work, and its scratch: mg_run sets both, once */
+    int chain;    /* in a list: how many calls from here on run together, see mg_run_chain */
     void *scratch;
 } mg_call;
 
@@ -93,6 +95,7 @@ int mg_targets(void); /* targets this processor and this build can run: portable
 int mg_use(int target);
 int mg_has(int kernel);
 int mg_parts(const mg_call *call); /* how many threads may share it */
+int64_t mg_multiply_adds(const mg_call *call); /* what it takes, in those of a matrix product */
 int mg_run(mg_call *call);
 /* The two halves of mg_run: what it works out, with the bytes of scratch to be supplied; then the kernel. */
 const mg_table *mg_table_in_use(void);
@@ -126,6 +129,7 @@ typedef struct {
     int feeds, logs;
 } mg_run_plan;
 int mg_settle(mg_list *list);
+int mg_run_chain(const mg_table *table, const mg_call *calls);
 int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at);
 int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds);
 void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t rows);
@@ -140,11 +144,12 @@ void mg_rouse(int threads, int64_t work); /* have their workers awake, if that i
 void mg_parallel(int64_t units, int threads, mg_body body, const void *context);
 
 /* walk.c: the outer loops of elementwise calls, shared by all targets. */
+enum { MG_PLANE_SCALARS = 2 };
 typedef struct {
     void *p[MG_MAX_ARRAYS];
     int64_t rows, n; /* rows of n elements; strides in elements, within a row and from row to row */
     int64_t inner[MG_MAX_ARRAYS], outer[MG_MAX_ARRAYS];
-    double scalar[MG_MAX_SCALARS];
+    double scalar[MG_PLANE_SCALARS];
     int stream; /* the destination is larger than the caches and is not read */
 } mg_plane;
 typedef void (*mg_rows)(const mg_plane *plane);

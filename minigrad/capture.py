@@ -25,7 +25,7 @@ from .errors import CaptureError
 from .kernels import recording
 from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
 from .listing import head
-from .passes import DEFAULT, Pass, Plan, Step, arrange
+from .passes import DEFAULT, Pass, Plan, Step, arrange, chains_of
 from .tensor import Tensor, ops, wrap
 
 TABLE = 1024  # updates that a schedule's table looks ahead
@@ -225,7 +225,8 @@ class Program:
         self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
-        self._replay = Replay(calls, self._inputs, self._outputs, plan.written)
+        self._chains = [(first, stop - first) for first, stop in chains_of(self.steps)]
+        self._replay = Replay(calls, self._inputs, self._outputs, plan.written, self._chains)
         self._running = threading.Lock()
         self._updates = max([sum(s.writes(rate.step) for s in self.steps) for rate in self._rates], default=0)
         if self._updates > TABLE:
@@ -405,8 +406,9 @@ class Program:
         read = [t.data for ref in self._alive if (t := ref()) is not None]
         leaves = [None if grad is None else grad.data for _, grad in self._leaves]
         yield from head(self.steps, self.arena, self._inputs, self._outputs, read, self._written, leaves, self._result)
+        together = {i for first, count in self._chains for i in range(first, first + count)}
         for i, step in enumerate(self.steps):
-            yield f"  {i:3} {step}"
+            yield f"  {i:3} {'| ' * (i in together)}{step}"
 
 
 class Profile:

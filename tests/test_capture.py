@@ -3,7 +3,8 @@
 import gc
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from itertools import pairwise
 from typing import Any
@@ -128,11 +129,21 @@ def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
 SUBSETS = st.lists(st.sampled_from(passes.DEFAULT), unique=True).map(tuple) | st.just(passes.DEFAULT)
 
 
+@contextmanager
+def short_chains() -> Iterator[None]:
+    """Elementwise calls run in blocks in arrays as small as those drawn here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "LEAST", 2)
+        patch.setattr(passes, "BLOCK", 8)
+        yield
+
+
 @given(drawn=trainings(), chosen=SUBSETS, arenas=st.booleans())
 def test_a_replay_is_the_eager_step_bit_for_bit(target: str, drawn: dict[str, Any], chosen: Any, arenas: bool) -> None:
     eager, replayed, run = Training(drawn), Training(drawn), Training(drawn)
     made = batches(drawn, 5)
-    program = mg.capture(replayed.step, *made[0], passes=chosen)
+    with short_chains():
+        program = mg.capture(replayed.step, *made[0], passes=chosen)
     whole = mg.capture(run.step, *made[0])
     losses = [eager.step(*made[0])["loss"].item()]
     for x, y in made[1:]:
@@ -176,7 +187,8 @@ def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataOb
 
         return step
 
-    program, eager = mg.capture(stepper(), *given), stepper()
+    with short_chains():
+        program, eager = mg.capture(stepper(), *given), stepper()
     eager(*map(mg.tensor, given))
     assert leaves_of(program(*other)) == leaves_of(eager(*map(mg.tensor, other)))
 

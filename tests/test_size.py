@@ -18,7 +18,7 @@ BUDGETS = {
     "declarations": (120, ["minigrad/operations.py"]),
     "ops": (1600, ["minigrad/ops/*.py"]),
     "kernels": (1750, ["minigrad/kernels/*.py", "minigrad/kernels/*.pyx"]),
-    "capture": (700, ["minigrad/capture.py", "minigrad/listing.py", "minigrad/passes.py"]),
+    "capture": (850, ["minigrad/capture.py", "minigrad/listing.py", "minigrad/passes.py"]),
     "csrc": (4000, ["csrc/*"]),
     "nn": (800, ["minigrad/nn/*.py"]),
     "optim": (500, ["minigrad/optim/*.py"]),

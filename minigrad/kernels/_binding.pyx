@@ -47,6 +47,7 @@ cdef extern from "minigrad.h" nogil:
         int64_t stride[4][4]
         mg_scalar scalar[12]
         int64_t work
+        int chain
         void *scratch
     int mg_targets()
     int mg_use(int target)
@@ -197,6 +198,11 @@ cdef inline bint fits(Array a, char letter) noexcept:
     if letter == b"i":
         return number == cnp.NPY_INT64
     return number == cnp.NPY_UINT32
+
+
+cdef inline bint a_block(Array a) noexcept:
+    """Whether an array is a temporary of a chain: its blocks share their memory."""
+    return cnp.PyArray_NDIM(a) == 3 and cnp.PyArray_STRIDE(a, 1) == 0 and cnp.PyArray_DIM(a, 1) > 1
 
 
 @cython.final
@@ -404,12 +410,27 @@ cdef class Call:
             return True
         if not ready:
             return False
-        if not one_run and not (self.merge(cnp.PyArray_NDIM(out), out, strides, 0, 0, MG_MAX_AXES) and self.inner_runs()):
+        if a_block(out):
+            self.in_blocks(&self.c)
+            if not self.inner_runs():
+                return False
+        elif not one_run and not (self.merge(cnp.PyArray_NDIM(out), out, strides, 0, 0, MG_MAX_AXES) and self.inner_runs()):
             return False
         for slot in range(1, self.row.arrays):
             if self.entangled(slot):
                 return False
         return True
+
+    cdef in_blocks(self, mg_call *c):
+        """Sizes and strides of a call of a chain, of which each axis counts: (pieces, blocks, elements)."""
+        cdef int64_t strides[MAX_DIMS]
+        cdef int slot, axis
+        for slot in range(c.arrays):
+            self.broadcast_strides(self.arrays[slot], self.arrays[0], strides, 0)
+            for axis in range(3):
+                c.size[axis + 1] = cnp.PyArray_DIM(<Array>self.arrays[0], axis)
+                c.stride[slot][axis + 1] = strides[axis]
+        c.size[0] = 1
 
     cdef void run_on(self) noexcept:
         """Every array is one run of ``work`` elements."""
@@ -686,7 +707,8 @@ cdef class Replay:
 
     ``inputs`` are the arrays that the calls read a batch from.  Where every use of one is a kernel's, another
     batch is read in place, by its address; else it is copied there.  ``written`` is the memory from outside that
-    the calls change, in which a batch must not lie.
+    the calls change, in which a batch must not lie.  ``chains`` are pairs of a first call and how many run together
+    from there on, block by block: their arrays are (pieces, blocks, elements), or single numbers.
     """
 
     cdef mg_list list
@@ -698,7 +720,7 @@ cdef class Replay:
     cdef list addresses  # to which each input is bound
     cdef span *spans     # of the written memory
 
-    def __cinit__(self, list calls, list inputs, list outputs, list written):
+    def __cinit__(self, list calls, list inputs, list outputs, list written, list chains):
         cdef Call call
         cdef Array a, batch
         cdef patch one
@@ -721,6 +743,12 @@ cdef class Replay:
         for i in range(self.list.count):
             call = self.native[i]
             self.list.calls[i] = call.c
+        for first, count in chains:
+            slot = self.native.index(calls[first])
+            self.list.calls[slot].chain = count
+            for i in range(slot, slot + count):
+                call = self.native[i]
+                call.in_blocks(&self.list.calls[i])
         for i in range(len(written)):
             self.spans[i] = span_of(<Array>written[i])
         self.inputs, self.outputs, self.held, self.written = inputs, outputs, list(inputs), written

@@ -101,7 +101,14 @@ def _after_replay(writes: list[Any], leaves: list[Any]) -> None:
 class ReferenceReplay:
     """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
 
-    def __init__(self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array]) -> None:
+    def __init__(
+        self,
+        calls: list[Any],
+        inputs: list[Array],
+        outputs: list[Array],
+        written: list[Array],
+        chains: list[tuple[int, int]],  # of calls in C: there are none here
+    ) -> None:
         self.calls, self.inputs, self.outputs = calls, inputs, outputs
 
     def fitting(self, inputs: tuple[Any, ...]) -> list[Array] | None:
