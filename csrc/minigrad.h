@@ -84,6 +84,7 @@ typedef int64_t (*mg_scratch_bytes)(const mg_call *call);
 typedef struct {
     mg_kernel run[MG_KERNELS];             /* NULL: no C kernel in this target */
     mg_scratch_bytes scratch[MG_KERNELS];  /* NULL: needs none */
+    int64_t (*peak)(int64_t rounds);       /* makes multiply-adds in registers, gives their FLOP */
 } mg_table;
 
 void mg_fill_portable(mg_table *table);

@@ -15,7 +15,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,24 @@ import numpy as np
 from . import autograd
 from .errors import CaptureError
 from .kernels import recording
-from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
-from .listing import head
-from .passes import DEFAULT, Pass, Plan, Step, arrange, chains_of
+from .kernels.launch import (
+    Array,
+    PythonCall,
+    Replay,
+    active,
+    after_replay,
+    launch,
+    make_call,
+    multiply_adds,
+    num_threads,
+    observe,
+)
+from .listing import head, marks
+from .passes import DEFAULT, Pass, Plan, Step, arrange, bounds, chains_of
 from .tensor import Tensor, ops, wrap
 
 TABLE = 1024  # updates that a schedule's table looks ahead
+LONG = 2**23  # floats of 32 MB: three such arrays lie beyond the caches
 PAUSE = 0.05  # seconds between two looks at Ctrl-C and progress
 
 
@@ -389,7 +402,7 @@ class Program:
             self._running.release()
             for a, value in zip(held, before, strict=True):
                 np.copyto(a, value)
-        return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist())
+        return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist(), self._chains)
 
     # To be read -----------------------------------------------------------------------------
 
@@ -406,27 +419,76 @@ class Program:
         read = [t.data for ref in self._alive if (t := ref()) is not None]
         leaves = [None if grad is None else grad.data for _, grad in self._leaves]
         yield from head(self.steps, self.arena, self._inputs, self._outputs, read, self._written, leaves, self._result)
-        together = {i for first, count in self._chains for i in range(first, first + count)}
-        for i, step in enumerate(self.steps):
-            yield f"  {i:3} {'| ' * (i in together)}{step}"
+        for i, (mark, step) in enumerate(zip(marks(self.steps, self._chains), self.steps, strict=True)):
+            yield f"  {i:3} {mark}{step}"
 
 
 class Profile:
-    """The median time of each call; print it, or read the lists ``seconds``, ``flops`` and ``bytes``."""
+    """The median time of each call; print it, or read the lists ``seconds``, ``flops``, ``bytes`` and ``shares``.
 
-    def __init__(self, name: str, steps: Sequence[Step], seconds: list[float]) -> None:
+    What runs together as a chain is timed as one, and stands at its first call.  ``bytes`` counts each array of a call
+    or chain once, ``flops`` those of matrix products.  ``shares`` are of the peak: FLOP/s of a product, of what the
+    multiply-adds of its threads' cores reach in registers; bytes/s of any other call, of what an addition of arrays
+    beyond the caches reaches with all threads.  Arrays that lie in a cache may well go above that.
+    """
+
+    def __init__(self, name: str, steps: Sequence[Step], seconds: list[float], chains: list[tuple[int, int]]) -> None:
         self.name, self.steps, self.seconds = name, steps, seconds
+        self._marks = marks(steps, chains)
         self.flops = [2 * s.arrays[0].size * s.arrays[1].shape[-1] if s.family == "MATMUL" else 0 for s in steps]
-        self.bytes = [sum(a.nbytes for a in step.arrays) for step in steps]
+        self.bytes = [_distinct_bytes([step]) for step in steps]
+        for first, count in chains:
+            self.bytes[first : first + count] = [_distinct_bytes(steps[first : first + count])] + [0] * (count - 1)
+        peak, bandwidth = _limits(active(), num_threads())
+        self.shares = [
+            (flops / (peak * getattr(step.call(), "threads", 1)) if flops else moved / bandwidth) / time
+            if time > 0
+            else nan
+            for step, time, flops, moved in zip(steps, seconds, self.flops, self.bytes, strict=True)
+        ]
 
     def __repr__(self) -> str:
         total = sum(self.seconds)
-        lines = [f"{self.name}: {1e6 * total:.1f} us in {len(self.steps)} calls", "      us   share   GFLOP/s    GB/s"]
-        for step, seconds, flops, moved in zip(self.steps, self.seconds, self.flops, self.bytes, strict=True):
+        lines = [
+            f"{self.name}: {1e6 * total:.1f} us in {len(self.steps)} calls",
+            "      us   share   GFLOP/s    GB/s  of peak",
+        ]
+        columns = zip(self.steps, self._marks, self.seconds, self.flops, self.bytes, self.shares, strict=True)
+        for step, mark, seconds, flops, moved, share in columns:
+            if mark and moved == 0:  # timed with the first call of its chain
+                lines.append(f"{'':44}{mark}{step}")
+                continue
             rate = f"{flops / seconds / 1e9:9.1f}" if flops and seconds > 0 else " " * 9
             pace = f"{moved / seconds / 1e9:7.1f}" if seconds > 0 else " " * 7
-            lines.append(f"{1e6 * seconds:8.2f}  {seconds / total:6.1%} {rate} {pace}  {step}")
+            of_peak = f"{share:7.0%}" if share == share else " " * 7
+            lines.append(f"{1e6 * seconds:8.2f}  {seconds / total:6.1%} {rate} {pace} {of_peak}  {mark}{step}")
         return "\n".join(lines)
+
+
+def _distinct_bytes(steps: Sequence[Step]) -> int:
+    """The memory that calls use; what is repeated counts once."""
+    spans = {bounds(a): a for step in steps for a in step.arrays if a.size}
+    return sum(min(a.nbytes, stop - start) for (start, stop), a in spans.items())
+
+
+@cache
+def _limits(target: str, threads: int) -> tuple[float, float]:
+    """FLOP/s of a core's multiply-adds in registers (NaN for NumPy), and bytes/s of a long addition with all threads.
+
+    Measured once for each target and number of threads, which are those in use: the best of a few tries, 0.1 s in all.
+    """
+
+    def best(run: Callable[[], Any]) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    rounds, long = 100_000, np.ones((3, LONG), np.float32)
+    peak = nan if target == "reference" else multiply_adds(rounds) / best(lambda: multiply_adds(rounds))
+    return peak, long.nbytes / best(make_call("add", tuple(long)).run)
 
 
 def _taken_apart(result: Any) -> tuple[Any, list[Array]]:

@@ -64,6 +64,14 @@ def head(
     )
 
 
+def marks(steps: Sequence[Step], chains: Sequence[tuple[int, int]]) -> list[str]:
+    """What stands before a call: a bar along those that run together, bent at its ends."""
+    found = [""] * len(steps)
+    for first, count in chains:
+        found[first : first + count] = ["/ ", *["| "] * (count - 2), "\\ "][:count]
+    return found
+
+
 def _line(title: str, *parts: Sequence[str]) -> str:
     return f"  {title}: {'; '.join(_some(part) for part in parts if part) or 'nothing'}"
 

@@ -385,7 +385,36 @@ def test_a_profile_times_every_call_and_trains_nothing(step: Step, model: nn.Seq
     assert len(profile.seconds) == len(profile.flops) == len(profile.bytes) == len(program)
     assert profile.flops[0] == 2 * 6 * 4 * 8
     assert len(str(profile).splitlines()) == len(program) + 2
+    assert len(profile.shares) == len(program)
     assert ([p.data.tobytes() for p in model.parameters()], int(optimizer.step_count)) == before
+
+
+def test_a_profile_has_shares_of_the_peak() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((128, 256), F32), mg.tensor(rng.standard_normal((256, 256), F32))
+    profile = mg.capture(lambda x: mg.exp(x @ w), x).profile(replays=5)
+    product, function = profile.shares
+    if mg.kernels.active() == "reference":
+        assert np.isnan(product)
+    else:
+        assert 0.05 < product < 1.1
+    assert 0.001 < function < 100
+    assert profile.bytes == [4 * (128 + 256 + 128) * 256, 4 * 2 * 128 * 256]
+    assert f"{function:7.0%}  exp(" in str(profile)
+
+
+def test_a_profile_times_a_chain_as_one() -> None:
+    x = np.ones((16, 1024), F32)
+    program = mg.capture(lambda x: mg.exp(mg.tanh(x * 2) + x), x)
+    profile = program.profile(replays=3)
+    if mg.kernels.active() == "reference":
+        assert all(profile.seconds)
+    else:
+        assert [seconds > 0 for seconds in profile.seconds] == [True, False, False, False]
+        assert profile.bytes[1:] == [0, 0, 0]
+        assert 2 * x.nbytes < profile.bytes[0] < 2.5 * x.nbytes
+        assert [line[44] for line in str(profile).splitlines()[2:]] == [*"/||\\"]
+    assert len(str(profile).splitlines()) == 6
 
 
 def test_print_shows_every_call(step: Step, optimizer: optim.Adam) -> None:

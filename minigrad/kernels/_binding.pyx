@@ -54,6 +54,9 @@ cdef extern from "minigrad.h" nogil:
     int mg_has(int kernel)
     int mg_run(mg_call *call)
     int mg_parts(const mg_call *call)
+    ctypedef struct mg_table:
+        int64_t (*peak)(int64_t rounds)
+    const mg_table *mg_table_in_use()
     ctypedef struct mg_feed:
         const void *data
         void *batch
@@ -113,6 +116,11 @@ def use(int target):
     if target != 0 and not mg_use(target):
         raise ValueError(f"target {target} cannot run here")
     use_reference = target == 0
+
+
+def multiply_adds(int64_t rounds):
+    """Make multiply-adds in the registers of one core; how many floating-point operations they were."""
+    return mg_table_in_use().peak(rounds)
 
 
 def num_threads():
@@ -261,6 +269,11 @@ cdef class Call:
     def work(self):
         """How many multiply-adds, or elements read."""
         return self.c.work
+
+    @property
+    def threads(self):
+        """How many threads may share it."""
+        return mg_parts(&self.c)
 
     def __repr__(self):
         return f"{KERNELS[self.row.name].line(self.arrays, self.scalars)}{'' if self.native else '  # reference'}"

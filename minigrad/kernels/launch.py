@@ -156,6 +156,7 @@ class ReferenceReplay:
                 log[step] = a
 
 
+multiply_adds: Any = _binding.multiply_adds if _binding else None  # made in registers, to see how fast they can be
 Replay: Any = _binding.Replay if _binding else ReferenceReplay
 after_replay: Any = _binding.after_replay if _binding else _after_replay
 

@@ -260,3 +260,5 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert KERNELS.keys() <= names
     assert "NumPy / python engine" in run.stdout
     assert "training step" in run.stdout
+    assert "| gelu by hand | 128x128 " in run.stdout
+    assert "call by call / in blocks" in run.stdout
