@@ -14,7 +14,8 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import is_dataclass
 from functools import cache, partial
 from math import nan
 from typing import Any
@@ -174,7 +175,7 @@ def capture(
     Raises ``CaptureError`` where a replay could not repeat the step, saying what to do.
     """
     if recording.current is not None:
-        raise CaptureError("a step is being recorded already; capture does not nest")
+        raise CaptureError("a step is being recorded already, and capture does not nest; capture the outer one alone")
     given = [_example(i, x) for i, x in enumerate(inputs)]
     recorder = Recorder()
     with observe(recorder.observe):
@@ -502,8 +503,15 @@ def _taken_apart(result: Any) -> tuple[Any, list[Array]]:
         return {key: part[0] for key, part in parts.items()}, [a for part in parts.values() for a in part[1]]
     if isinstance(result, tuple | list):
         listed = [_taken_apart(value) for value in result]
-        return type(result)(part[0] for part in listed), [a for part in listed for a in part[1]]
+        return _like(result, [part[0] for part in listed]), [a for part in listed for a in part[1]]
+    if isinstance(result, Iterator | Set) or is_dataclass(result):
+        raise CaptureError(f"the step returned a {type(result).__name__}; return a tuple, a list or a dict of tensors")
     return result, []
+
+
+def _like(sequence: Any, values: list[Any]) -> Any:
+    """A tuple, named or not, or a list of the type of another."""
+    return getattr(type(sequence), "_make", type(sequence))(values)
 
 
 def _put_together(structure: Any, tensors: Iterator[Tensor]) -> Any:
@@ -512,7 +520,7 @@ def _put_together(structure: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(structure, dict):
         return {key: _put_together(value, tensors) for key, value in structure.items()}
     if isinstance(structure, tuple | list):
-        return type(structure)(_put_together(value, tensors) for value in structure)
+        return _like(structure, [_put_together(value, tensors) for value in structure])
     return structure
 
 

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -504,6 +505,16 @@ def pick(x: Any) -> Any:
     return x[x > 0]
 
 
+@dataclass
+class Losses:
+    total: Any
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
 MISUSE: dict[str, tuple[Step, str]] = {
     "bool": (lambda x: x if x.sum() > 0 else -x, "a branch on a tensor"),
     "float": (reading(float), "a number from a tensor"),
@@ -524,16 +535,41 @@ MISUSE: dict[str, tuple[Step, str]] = {
     "nesting": (lambda x: mg.capture(lambda x: x, X), "does not nest"),
     "a written input": (lambda x: x.assign_(0), "writes into an input"),
     "a NumPy result": (lambda x: np.ones(3), "returned a NumPy array"),
+    "a generator function": (lambda x: (y for y in (x, x)), "returned a generator"),
+    "a set": (lambda x: {x}, "returned a set"),
+    "an object": (lambda x: Losses(x), "returned a Losses; return a tuple, a list or a dict"),
 }
 
 
 @pytest.mark.parametrize("name", MISUSE)
 def test_refuses_to_record(name: str) -> None:
     step, message = MISUSE[name]
-    with pytest.raises(mg.CaptureError, match=message):
+    with pytest.raises(mg.CaptureError, match=message) as caught:
         mg.capture(step, X)
+    what, _, advice = str(caught.value).partition("; ")
+    assert min(len(what), len(advice)) > 10, "what is wrong, then what to do"
     assert mg.capture(lambda x: x + 1, X)(X).shape == X.shape, "the recorder must be gone"
     assert float(mg.ones(())) == 1
+
+
+def test_a_named_tuple_comes_back_as_one() -> None:
+    program = mg.capture(lambda x: Pair(x + 1, [x * 2, 3]), X)
+    found = program(2 * X)
+    assert isinstance(program.first_result, Pair)
+    assert isinstance(found, Pair)
+    assert found.left.data[0, 0] == 2 * X[0, 0] + 1
+    assert found.right[1] == 3
+
+
+def test_train_and_eval_are_two_programs() -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
+    training = mg.capture(model, X)
+    evaluation = mg.capture(model.eval(), X)
+    assert ("dropout keep=32768" in str(training), "dropout" in str(evaluation)) == (True, False)
+    np.testing.assert_array_equal(evaluation(2 * X).data, model(mg.tensor(2 * X)).data)
+    counter = int(model[0].rng.counter)
+    assert (training(X).data != training(X).data).any(), "a program goes on as it was captured"
+    assert model[0].rng.counter > counter
 
 
 def test_refuses_a_gradient_left_where_there_was_none(model: nn.Sequential) -> None:
