@@ -38,7 +38,9 @@ def head(
     slots = [*dict.fromkeys(f"{KERNELS[s.kernel].arrays[i]} of {s.kernel}" for s, i, _ in state if 0 < i < s.outputs)]
     tensors = [*inputs, *read, *(a for a, _ in written), *gradients]
     known = Facts([], [arena, *tensors, *(a for _, _, a in state)], [])
-    cells, changed = _cells(steps), {bounds(a) for s in steps for a in s.written}
+    low, high = bounds(arena)  # where a number is a temporary like any other
+    cells = {span: cell for span, cell in _cells(steps).items() if not low <= span[0] < high}
+    changed = {bounds(a) for s in steps for a in s.written}
     constants = [a for s in steps if s.family not in ("UPDATE", "CELLS") for a in s.arrays[s.outputs :] if a.size]
     values = [_value(a) for a in {bounds(a): a for a in constants if not _inside(a, known)}.values()]
     functions = dict.fromkeys(s.kernel for s in steps if s.function is not None)
