@@ -30,6 +30,7 @@ import minigrad as mg
 Side = Callable[[], object]
 
 EAGER, REPLAY, RUN = "eager", "replay", "run"
+IN_BLOCKS, BY_CALL = "in blocks", "call by call"
 PEERS = ("JAX", "torch", "torch.compile", "NumPy")
 HAS_CAPTURE = hasattr(mg, "capture")
 OURS = [REPLAY, EAGER] if HAS_CAPTURE else [EAGER]
@@ -282,6 +283,51 @@ def growth(quick: bool) -> list[Row]:
     return rows
 
 
+def gelu_by_hand(x: Any) -> Any:
+    return x * 0.5 * (mg.tanh((x + x * x * x * 0.044715) * 0.7978846) + 1.0)
+
+
+def bent(x: Any) -> Any:
+    """Six cheap elementwise calls."""
+    return mg.minimum(mg.maximum(x * 0.3 + 0.5, mg.square(x)) - x, 2.0)
+
+
+def gradient_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def step(x: Any) -> Any:
+        x = x.detach().requires_grad_()
+        return mg.grad(function(x).sum(), x)[0].sum()
+
+    return step
+
+
+HAND_MADE: dict[str, Callable[[Any], Any]] = {
+    "six calls": lambda x: bent(x).sum(),
+    "gelu by hand": lambda x: gelu_by_hand(x).sum(),
+    "its gradient": gradient_of(gelu_by_hand),
+}
+
+
+def hand_made(quick: bool) -> list[Row]:
+    """Activations made of elementwise calls: replayed in blocks, replayed call by call, and eager."""
+    from minigrad import passes
+
+    apart = tuple(p for p in passes.DEFAULT if p is not passes.elementwise_in_blocks)
+    rows = []
+    for name, step in HAND_MADE.items():
+        for shape in ((128, 128), (128, 1024), (1024, 1024))[: 1 if quick else None]:
+            x = mg.Tensor(normal(*shape))
+            together, single = mg.capture(step, x), mg.capture(step, x, passes=apart)
+            if together(x).data.tobytes() != single(x).data.tobytes():
+                raise ArithmeticError(f"{name} in blocks has other bits")
+            sides: dict[str, Side] = {
+                IN_BLOCKS: partial(together, x),
+                BY_CALL: partial(single, x),
+                EAGER: partial(step, x),
+            }
+            rows.append(Row(name, "x".join(map(str, shape)), compare(sides, **(QUICK if quick else LONG))))
+    return rows
+
+
 # What is printed ----------------------------------------------------------------------
 
 
@@ -315,7 +361,7 @@ def claims(rows: Sequence[Row], run: Row, threads: int) -> Claims:
 def report(quick: bool = False, threads: int = 1, save: Path | None = None) -> str:
     """The tables and what was asked, as Markdown; into a folder the pictures, with Matplotlib."""
     rows, left_out = steps(quick)
-    in_one_call, sizes = run(quick), growth(quick)
+    in_one_call, sizes, in_blocks = run(quick), growth(quick), hand_made(quick) if HAS_CAPTURE else []
     best = OURS[0]
     timed = [peer for peer in PEERS if any(peer in row.seconds for row in rows)]
     beside = {f"fastest peer / {best}": partial(fastest, ours=best)}
@@ -327,6 +373,14 @@ def report(quick: bool = False, threads: int = 1, save: Path | None = None) -> s
         table(rows, [], [*OURS, *timed], beside),
         *left_out,
         table([in_one_call], [RUN] if HAS_CAPTURE else [], ["NumPy"]),
+        *(
+            [
+                "## A chain of elementwise calls, in blocks and call by call",
+                table(in_blocks, [IN_BLOCKS], [BY_CALL, EAGER]),
+            ]
+            if in_blocks
+            else []
+        ),
         "## Growth of a step",
         table(sizes, [], OURS),
     ]

@@ -16,6 +16,7 @@ enum {
     MG_MAX_AXES = 4,    /* axes of an elementwise call or a reduction, after merging */
     MG_MAX_SCALARS = 12,
     MG_MAX_THREADS = 64,
+    MG_MAX_CHAIN = 24,  /* elementwise calls that run together, block by block */
 };
 
 typedef enum {
@@ -52,6 +53,7 @@ typedef struct mg_call {
     int64_t whole[2];
     int64_t work; /* how many multiply-adds, or elements read: decides on threads */
     int parts;    /* how many threads may share the work, and its scratch: mg_run sets both, once */
+    int chain;    /* in a list: how many calls from here on run together, see mg_run_chain */
     void *scratch;
 } mg_call;
 
@@ -85,6 +87,7 @@ typedef int64_t (*mg_scratch_bytes)(const mg_call *call);
 typedef struct {
     mg_kernel run[MG_KERNELS];             /* NULL: no C kernel in this target */
     mg_scratch_bytes scratch[MG_KERNELS];  /* NULL: needs none */
+    int64_t (*peak)(int64_t rounds);       /* makes multiply-adds in registers, gives their FLOP */
 } mg_table;
 
 void mg_fill_portable(mg_table *table);
@@ -144,6 +147,7 @@ typedef struct { /* where a replay has stopped */
 } mg_place;
 
 int mg_settle(mg_list *list);
+int mg_run_chain(const mg_table *table, const mg_call *calls);
 int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at);
 int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds);
 void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end);
@@ -168,11 +172,12 @@ void mg_convene(mg_meeting *meeting, int threads);
 int mg_meet(mg_meeting *meeting, int threads, int stop); /* wait for all; whether one of them says to stop */
 
 /* walk.c: the outer loops of elementwise calls, shared by all targets. */
+enum { MG_PLANE_SCALARS = 2 };
 typedef struct {
     void *p[MG_MAX_ARRAYS];
     int64_t rows, n; /* rows of n elements; strides in elements, within a row and from row to row */
     int64_t inner[MG_MAX_ARRAYS], outer[MG_MAX_ARRAYS];
-    double scalar[MG_MAX_SCALARS];
+    double scalar[MG_PLANE_SCALARS];
     int stream; /* the destination is larger than the caches and is not read */
 } mg_plane;
 typedef void (*mg_rows)(const mg_plane *plane);

@@ -5,6 +5,62 @@
 
 #include "minigrad.h"
 
+typedef struct {
+    const mg_table *table;
+    const mg_call *calls;
+} chain;
+
+static int64_t chain_work(const mg_call *calls) {
+    int64_t work = 0;
+    for (int i = 0; i < calls->chain; i++) work += mg_cost(&calls[i]);
+    return work;
+}
+
+/* Whether a call of the block after call i reads what that writes. */
+static int read_later(const mg_call *block, int i, int count) {
+    for (int j = i + 1; j < count; j++)
+        for (int a = 1; a < block[j].arrays; a++)
+            if (block[j].array[a] == block[i].array[0]) return 1;
+    return 0;
+}
+
+static void move_on(mg_call *call, const int64_t (*stride)[MG_MAX_AXES], int axis, int64_t steps) {
+    for (int a = 0; a < call->arrays; a++)
+        call->array[a] = (char *)call->array[a] + steps * stride[a][axis] * call->itemsize[a];
+}
+
+/* Pieces [begin, end) of a chain, each on memory of its own: all calls on a block, then all on the next. */
+static void run_pieces(const void *context, int64_t begin, int64_t end, int part) {
+    (void)part;
+    const chain *c = context;
+    const int count = c->calls->chain;
+    mg_call block[MG_MAX_CHAIN];
+    for (int64_t piece = begin; piece < end; piece++) {
+        for (int i = 0; i < count; i++) {
+            block[i] = c->calls[i];
+            block[i].size[1] = block[i].size[2] = block[i].parts = 1;
+            move_on(&block[i], c->calls[i].stride, 1, piece);
+        }
+        for (int i = 0; i < count; i++) /* what is read soon must not be stored past the caches */
+            if (read_later(block, i, count)) block[i].work = block[i].size[3];
+        for (int64_t row = 0; row < c->calls->size[2]; row++)
+            for (int i = 0; i < count; i++) {
+                c->table->run[block[i].kernel](&block[i]);
+                move_on(&block[i], c->calls[i].stride, 2, 1);
+            }
+    }
+}
+
+/* Elementwise calls over (pieces, blocks, elements) each, so that what one writes the next reads warm.  A
+ * temporary of the chain has stride 0 along its blocks, and a block of memory in each piece.  Calls: pieces on
+ * axis 1, blocks on axis 2. */
+int mg_run_chain(const mg_table *table, const mg_call *calls) {
+    const chain c = {table, calls};
+    if (calls->parts > 1) mg_rouse(calls->parts, chain_work(calls));
+    mg_parallel(calls->size[1], calls->parts, run_pieces, &c);
+    return MG_OK;
+}
+
 /* Before replays: parts and scratch of all calls, worked out anew only when the number of threads has changed. */
 int mg_settle(mg_list *list) {
     const int threads = mg_num_threads();
@@ -19,14 +75,26 @@ int mg_settle(mg_list *list) {
     free(list->scratch);
     list->scratch = most ? aligned_alloc(64, (size_t)(most + 63) / 64 * 64) : NULL;
     list->threads = most && !list->scratch ? 0 : threads;
-    for (int64_t i = 0; i < list->count; i++) list->calls[i].scratch = list->scratch;
+    for (int64_t i = 0; i < list->count; i++) {
+        list->calls[i].scratch = list->scratch;
+        if (list->calls[i].chain) list->calls[i].parts = mg_share(chain_work(&list->calls[i]));
+    }
     return list->threads ? MG_OK : MG_NO_MEMORY;
 }
 
-/* Calls [begin, end); stops at the first that fails, `at`. */
+/* One call, or a whole chain. */
+static inline int start(const mg_table *table, const mg_call *call) {
+    return call->chain ? mg_run_chain(table, call) : mg_start(table, call);
+}
+
+static inline int64_t behind(const mg_list *list, int64_t at) {
+    return at + (list->calls[at].chain ? list->calls[at].chain : 1);
+}
+
+/* Calls [begin, end), which part no chain; stops at the first that fails, `at`. */
 int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at) {
-    for (*at = begin; *at < end; ++*at) {
-        const int status = mg_start(list->table, &list->calls[*at]);
+    for (*at = begin; *at < end; *at = behind(list, *at)) {
+        const int status = start(list->table, &list->calls[*at]);
         if (status != MG_OK) return status;
     }
     return MG_OK;
@@ -38,12 +106,12 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* What each call took goes to `seconds`, less what the clock takes. */
+/* What each call took goes to `seconds`, less what the clock takes; what a chain took to its first call. */
 int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds) {
     const double first = now(), reading = now() - first;
     double before = now();
-    for (*at = begin; *at < end; ++*at) {
-        const int status = mg_start(list->table, &list->calls[*at]);
+    for (*at = begin; *at < end; *at = behind(list, *at)) {
+        const int status = start(list->table, &list->calls[*at]);
         if (status != MG_OK) return status;
         const double after = now();
         seconds[*at] = after - before - reading;

@@ -35,7 +35,7 @@ int mg_elementwise(const mg_call *call, mg_rows rows) {
     const int64_t n = call->size[3], chunk = call->parts > 1 && n > CHUNK ? CHUNK : n;
     walk w = {.call = call, .rows = rows, .chunk = chunk, .chunks = n ? (n + chunk - 1) / chunk : 0};
     w.plane.stream = call->work * call->itemsize[0] >= STREAM_BYTES;
-    for (int i = 0; i < MG_MAX_SCALARS; i++) w.plane.scalar[i] = mg_number(call, i);
+    for (int i = 0; i < MG_PLANE_SCALARS; i++) w.plane.scalar[i] = mg_number(call, i);
     for (int a = 0; a < call->arrays; a++) {
         w.plane.inner[a] = call->stride[a][3];
         w.plane.outer[a] = call->stride[a][2];

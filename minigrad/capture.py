@@ -14,20 +14,35 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import is_dataclass
+from functools import cache, partial
+from math import nan
 from typing import Any
 
 import numpy as np
 
 from . import autograd, team
 from .errors import CaptureError
-from .kernels import num_threads, recording
-from .kernels.launch import Array, PythonCall, Replay, active, after_replay, launch, observe
-from .passes import DEFAULT, Pass, Plan, Step, arrange
+from .kernels import recording
+from .kernels.launch import (
+    Array,
+    PythonCall,
+    Replay,
+    active,
+    after_replay,
+    launch,
+    make_call,
+    multiply_adds,
+    num_threads,
+    observe,
+)
+from .listing import head, marks
+from .passes import DEFAULT, Pass, Plan, Step, arrange, bounds, chains_of
 from .tensor import Tensor, ops, wrap
 
 TABLE = 1024  # updates that a schedule's table looks ahead
+LONG = 2**23  # floats of 32 MB: three such arrays lie beyond the caches
 PAUSE = 0.05  # seconds between two looks at Ctrl-C and progress
 
 
@@ -160,7 +175,7 @@ def capture(
     Raises ``CaptureError`` where a replay could not repeat the step, saying what to do.
     """
     if recording.current is not None:
-        raise CaptureError("a step is being recorded already; capture does not nest")
+        raise CaptureError("a step is being recorded already, and capture does not nest; capture the outer one alone")
     given = [_example(i, x) for i, x in enumerate(inputs)]
     recorder = Recorder()
     with observe(recorder.observe):
@@ -211,6 +226,7 @@ class Program:
         settled = _settled_gradients(recorder, keep_grads)
         self._leaves = [(leaf, grad) for leaf, grad, _ in settled]
         self._added_to = [(leaf, grad) for leaf, grad, adds in settled if adds]
+        self._written = [(t.data, writer) for t, writer in recorder.written.values()]
         self._writes = [(t.storage(), writer) for t, writer in recorder.written.values()]
         for t, writer in recorder.written.values():
             if any(np.shares_memory(t.data, x) for x in self._inputs):
@@ -225,9 +241,10 @@ class Program:
         self.steps, self._outputs, self.arena = plan.steps, plan.outputs, plan.arena
         self.temporary_bytes, self._changed = plan.temporary_bytes, plan.written
         calls = [step.call() for step in self.steps]
+        self._chains = [(first, stop - first) for first, stop in chains_of(self.steps)]
         self.team = plan.team
         shared = None if plan.team is None else (threads, *plan.team.lists(), plan.team.rows, plan.team.closed)
-        self._replay = Replay(calls, self._inputs, self._outputs, plan.written, shared)
+        self._replay = Replay(calls, self._inputs, self._outputs, plan.written, self._chains, shared)
         self._running = threading.Lock()
         self._updates = max([sum(s.writes(rate.step) for s in self.steps) for rate in self._rates], default=0)
         if self._updates > TABLE:
@@ -390,7 +407,7 @@ class Program:
             self._running.release()
             for a, value in zip(held, before, strict=True):
                 np.copyto(a, value)
-        return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist())
+        return Profile(self.name, self.steps, np.median(rounds, axis=0).tolist(), self._chains)
 
     # To be read -----------------------------------------------------------------------------
 
@@ -404,29 +421,82 @@ class Program:
         inputs = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self._inputs)
         shared = "" if self.team is None else f", {self.team.threads} threads, barriers: {self.team.barriers}"
         yield f"program {self.name}({inputs}): {len(self.steps)} calls on {self.target}{shared}"
-        yield f"  temporaries {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
-        for i, step in enumerate(self.steps):
+        yield f"  temporaries: {self.temporary_bytes:,} bytes in an arena of {self.arena.nbytes:,}"
+        read = [t.data for ref in self._alive if (t := ref()) is not None]
+        leaves = [None if grad is None else grad.data for _, grad in self._leaves]
+        yield from head(self.steps, self.arena, self._inputs, self._outputs, read, self._written, leaves, self._result)
+        for i, (mark, step) in enumerate(zip(marks(self.steps, self._chains), self.steps, strict=True)):
             if self.team is not None and i and i in self.team.starts:
                 yield "  --- all threads meet"
-            yield f"  {i:3} {step}"
+            yield f"  {i:3} {mark}{step}"
 
 
 class Profile:
-    """The median time of each call; print it, or read the lists ``seconds``, ``flops`` and ``bytes``."""
+    """The median time of each call; print it, or read the lists ``seconds``, ``flops``, ``bytes`` and ``shares``.
 
-    def __init__(self, name: str, steps: Sequence[Step], seconds: list[float]) -> None:
+    What runs together as a chain is timed as one, and stands at its first call.  ``bytes`` counts each array of a call
+    or chain once, ``flops`` those of matrix products.  ``shares`` are of the peak: FLOP/s of a product, of what the
+    multiply-adds of its threads' cores reach in registers; bytes/s of any other call, of what an addition of arrays
+    beyond the caches reaches with all threads.  Arrays that lie in a cache may well go above that.
+    """
+
+    def __init__(self, name: str, steps: Sequence[Step], seconds: list[float], chains: list[tuple[int, int]]) -> None:
         self.name, self.steps, self.seconds = name, steps, seconds
+        self._marks = marks(steps, chains)
         self.flops = [2 * s.arrays[0].size * s.arrays[1].shape[-1] if s.family == "MATMUL" else 0 for s in steps]
-        self.bytes = [sum(a.nbytes for a in step.arrays) for step in steps]
+        self.bytes = [_distinct_bytes([step]) for step in steps]
+        for first, count in chains:
+            self.bytes[first : first + count] = [_distinct_bytes(steps[first : first + count])] + [0] * (count - 1)
+        peak, bandwidth = _limits(active(), num_threads())
+        self.shares = [
+            (flops / (peak * getattr(step.call(), "threads", 1)) if flops else moved / bandwidth) / time
+            if time > 0
+            else nan
+            for step, time, flops, moved in zip(steps, seconds, self.flops, self.bytes, strict=True)
+        ]
 
     def __repr__(self) -> str:
         total = sum(self.seconds)
-        lines = [f"{self.name}: {1e6 * total:.1f} us in {len(self.steps)} calls", "      us   share   GFLOP/s    GB/s"]
-        for step, seconds, flops, moved in zip(self.steps, self.seconds, self.flops, self.bytes, strict=True):
+        lines = [
+            f"{self.name}: {1e6 * total:.1f} us in {len(self.steps)} calls",
+            "      us   share   GFLOP/s    GB/s  of peak",
+        ]
+        columns = zip(self.steps, self._marks, self.seconds, self.flops, self.bytes, self.shares, strict=True)
+        for step, mark, seconds, flops, moved, share in columns:
+            if mark and moved == 0:  # timed with the first call of its chain
+                lines.append(f"{'':44}{mark}{step}")
+                continue
             rate = f"{flops / seconds / 1e9:9.1f}" if flops and seconds > 0 else " " * 9
             pace = f"{moved / seconds / 1e9:7.1f}" if seconds > 0 else " " * 7
-            lines.append(f"{1e6 * seconds:8.2f}  {seconds / total:6.1%} {rate} {pace}  {step}")
+            of_peak = f"{share:7.0%}" if share == share else " " * 7
+            lines.append(f"{1e6 * seconds:8.2f}  {seconds / total:6.1%} {rate} {pace} {of_peak}  {mark}{step}")
         return "\n".join(lines)
+
+
+def _distinct_bytes(steps: Sequence[Step]) -> int:
+    """The memory that calls use; what is repeated counts once."""
+    spans = {bounds(a): a for step in steps for a in step.arrays if a.size}
+    return sum(min(a.nbytes, stop - start) for (start, stop), a in spans.items())
+
+
+@cache
+def _limits(target: str, threads: int) -> tuple[float, float]:
+    """FLOP/s of a core's multiply-adds in registers (NaN for NumPy), and bytes/s of a long addition with all threads.
+
+    Measured once for each target and number of threads, which are those in use: the best of a few tries, 0.1 s in all.
+    """
+
+    def best(run: Callable[[], Any]) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    rounds, long = 100_000, np.ones((3, LONG), np.float32)
+    peak = nan if target == "reference" else multiply_adds(rounds) / best(lambda: multiply_adds(rounds))
+    return peak, long.nbytes / best(make_call("add", tuple(long)).run)
 
 
 def _taken_apart(result: Any) -> tuple[Any, list[Array]]:
@@ -440,8 +510,15 @@ def _taken_apart(result: Any) -> tuple[Any, list[Array]]:
         return {key: part[0] for key, part in parts.items()}, [a for part in parts.values() for a in part[1]]
     if isinstance(result, tuple | list):
         listed = [_taken_apart(value) for value in result]
-        return type(result)(part[0] for part in listed), [a for part in listed for a in part[1]]
+        return _like(result, [part[0] for part in listed]), [a for part in listed for a in part[1]]
+    if isinstance(result, Iterator | Set) or is_dataclass(result):
+        raise CaptureError(f"the step returned a {type(result).__name__}; return a tuple, a list or a dict of tensors")
     return result, []
+
+
+def _like(sequence: Any, values: list[Any]) -> Any:
+    """A tuple, named or not, or a list of the type of another."""
+    return getattr(type(sequence), "_make", type(sequence))(values)
 
 
 def _put_together(structure: Any, tensors: Iterator[Tensor]) -> Any:
@@ -450,7 +527,7 @@ def _put_together(structure: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(structure, dict):
         return {key: _put_together(value, tensors) for key, value in structure.items()}
     if isinstance(structure, tuple | list):
-        return type(structure)(_put_together(value, tensors) for value in structure)
+        return _like(structure, [_put_together(value, tensors) for value in structure])
     return structure
 
 

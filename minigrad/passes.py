@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,26 @@ SMALL_TENSOR = 4096  # numbers: its update goes with that of the tensor before i
 
 
 @dataclass(frozen=True, eq=False)
+class Chain:
+    """Elementwise calls that run together: in pieces that threads share, block after block of so many elements.
+
+    A chain is those neighbours in a list that have the same ``Chain``.
+    """
+
+    pieces: int
+    blocks: int
+    elements: int
+
+    def view(self, a: Array) -> Array:
+        """A run of memory as (pieces, blocks, elements); a single number as one."""
+        if single(a):
+            return np.lib.stride_tricks.as_strided(a, (), ())
+        row = self.elements * a.itemsize
+        shape = self.pieces, self.blocks, self.elements
+        return np.lib.stride_tricks.as_strided(a, shape, (self.blocks * row, row, a.itemsize))
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """A recorded call as plain data: kernel, arrays (destinations first), scalars; ``function`` for a Python step."""
 
@@ -33,6 +54,7 @@ class Step:
     outputs: int = 1
     function: Callable[..., None] | None = None
     whole: tuple[int, ...] = (0, 0)  # of a call that is a part of another one: see csrc/minigrad.h
+    chain: Chain | None = None
 
     @classmethod
     def of(cls, call: Any) -> Step:
@@ -102,6 +124,7 @@ class Buffer:
     kept: bool = False
     accesses: list[tuple[int, bool]] = field(default_factory=list)  # (place of the call, writes)
     offset: int = -1
+    home: Buffer | None = None  # of what lives in a chain alone: the memory where it has a block in each piece
 
     @property
     def first(self) -> int:
@@ -116,6 +139,11 @@ def bounds(a: Array) -> tuple[int, int]:
     """The first byte of an array and the one behind its last."""
     start, stop = np.lib.array_utils.byte_bounds(a)
     return start, stop
+
+
+def single(a: Array) -> bool:
+    """Whether an array is one number, maybe repeated."""
+    return a.size > 0 and bounds(a)[1] - bounds(a)[0] == a.itemsize
 
 
 class Facts:
@@ -319,6 +347,63 @@ def updates_early(steps: list[Step], facts: Facts) -> list[Step]:
     return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
 
 
+LEAST = 8192  # elements of a chain: fewer lie in the first-level cache as they are
+BLOCK = 2048  # elements of a block at most: a few arrays of them fit that cache
+PIECES = 8  # of a chain at most
+LONGEST = 24  # calls of a chain: MG_MAX_CHAIN
+
+
+def elementwise_in_blocks(steps: list[Step], facts: Facts) -> list[Step]:
+    """Elementwise calls in a row, over runs of memory of one length, take turns on one cache-sized block at a time."""
+    result, at = list(steps), 0
+    while at < len(steps):
+        count = _together(steps[at : at + LONGEST], facts)
+        chain = _cut(steps[at].arrays[0].size) if count > 1 else None
+        if chain is not None:
+            result[at : at + count] = [replace(step, chain=chain) for step in steps[at : at + count]]
+        at += max(count, 1)
+    return result
+
+
+def _together(steps: list[Step], facts: Facts) -> int:
+    """How many calls from the first on may take turns: memory that one of them writes, all use as the same run."""
+    length = _run_length(steps[0])
+    spans: dict[int, set[tuple[int, int]]] = {}
+    written: set[int] = set()
+    for count, step in enumerate(steps):
+        if length < LEAST or _run_length(step) != length:
+            return count
+        for a in step.arrays:
+            spans.setdefault(id(facts.of(a)), set()).add(bounds(a))
+        written |= {id(facts.of(a)) for a in step.written}
+        if any(len(spans[buffer]) > 1 for buffer in written):
+            return count
+    return len(steps)
+
+
+def _run_length(step: Step) -> int:
+    """The elements of an elementwise call in C on runs of memory in one order, and single numbers; 0 of any other."""
+    if step.family != "ELEMENTWISE" or not (call := step.call()).native or not call.ready:
+        return 0
+    out = step.arrays[0]
+    dense = bounds(out)[1] - bounds(out)[0] == out.nbytes and min(out.strides, default=0) > 0
+    alike = all(single(a) or (a.shape == out.shape and _order(a) == _order(out)) for a in step.arrays)
+    return out.size if dense and alike else 0
+
+
+def _order(a: Array) -> tuple[int, ...]:
+    """The strides in elements, of axes that have more than one."""
+    return tuple(stride // a.itemsize for stride, n in zip(a.strides, a.shape, strict=True) if n > 1)
+
+
+def _cut(n: int) -> Chain | None:
+    """Blocks as large as may be that divide ``n`` elements; None if they would be small."""
+    elements = max(i for i in range(1, BLOCK + 1) if n % i == 0)
+    blocks = n // elements
+    pieces = max(i for i in range(1, min(PIECES, n // LEAST) + 1) if blocks % i == 0)
+    return Chain(pieces, blocks // pieces, elements) if 8 * elements >= BLOCK else None
+
+
 DEFAULT: tuple[Pass, ...] = (
     written_in_place,
     relu_into_linear,
@@ -326,6 +411,7 @@ DEFAULT: tuple[Pass, ...] = (
     without_dead_calls,
     updates_apart,
     updates_early,
+    elementwise_in_blocks,
 )
 
 
@@ -370,15 +456,23 @@ def arrange(
         for shared in facts.buffers:
             shared.accesses = [(team.phase(place), writes) for place, writes in shared.accesses]
     temporaries = sorted((b for b in facts.buffers if not b.kept), key=lambda b: b.first)
-    arena = aligned(_assign_offsets(temporaries))
+    size = sum(b.stop - b.start for b in temporaries)
+    arena = aligned(_assign_offsets(_with_chains(temporaries, steps)))
 
-    def moved(a: Array) -> Array:
+    def moved(a: Array, chain: Chain | None = None) -> Array:
         buffer = facts.of(a)
-        return a if buffer is None or buffer.kept else rebased(a, buffer, arena, buffer.offset)
+        if buffer is None or buffer.kept:
+            return a if chain is None else chain.view(a)
+        if chain is not None and buffer.home is not None:
+            place, row = buffer.home.offset + chain.pieces * buffer.offset, _rounded(buffer.stop - buffer.start)
+            shape = chain.pieces, chain.blocks, chain.elements
+            return np.ndarray(shape, a.dtype, arena, place, (row, 0, a.itemsize))
+        there = rebased(a, buffer, arena, buffer.offset)
+        return there if chain is None else chain.view(there)
 
     def all_moved(step: Step) -> Step:
         scalars = tuple(moved(s) if isinstance(s, np.ndarray) else s for s in step.scalars)
-        return replace(step, arrays=tuple(map(moved, step.arrays)), scalars=scalars)
+        return replace(step, arrays=tuple(moved(a, step.chain) for a in step.arrays), scalars=scalars)
 
     steps = [all_moved(step) for step in steps]
     if team is not None:
@@ -387,13 +481,43 @@ def arrange(
         team.close()
     kept_writes = [a for step in steps for a in step.written if (b := facts.of(a)) is not None and b.kept]
     changed = list({bounds(a): a for a in kept_writes}.values())
-    size = sum(b.stop - b.start for b in temporaries)
     return Plan(steps, [moved(a) for a in outputs], arena, changed, size, facts, team)
 
 
 def rebased(a: Array, buffer: Buffer, memory: Array, offset: int) -> Array:
     """The array that lies in ``memory``, from ``offset`` on, as ``a`` does in its buffer."""
     return np.ndarray(a.shape, a.dtype, memory, offset + a.__array_interface__["data"][0] - buffer.start, a.strides)
+
+
+def chains_of(steps: Sequence[Step]) -> list[tuple[int, int]]:
+    """First call of each chain and the one behind its last."""
+    groups = [(chain, [i for i, _ in group]) for chain, group in groupby(enumerate(steps), lambda pair: pair[1].chain)]
+    return [(places[0], places[-1] + 1) for chain, places in groups if chain is not None]
+
+
+def _with_chains(temporaries: list[Buffer], steps: Sequence[Step]) -> list[Buffer]:
+    """What is to lie in the arena.
+
+    A temporary that only one chain uses needs a block in each of its pieces; any other is in use until the end of
+    the chains that use it, for the first call may be on a block when the last was on another.
+    """
+    homes = []
+    for start, stop in chains_of(steps):
+        chain, inside = steps[start].chain, []
+        assert chain is not None
+        for b in temporaries:
+            if start <= b.first and b.last < stop:
+                b.stop = b.start + (b.stop - b.start) // (chain.pieces * chain.blocks)
+                inside.append(b)
+            elif any(start <= place < stop for place, _ in b.accesses):
+                b.accesses = [(min(b.first, start), True), *b.accesses, (max(b.last, stop - 1), False)]
+        home = Buffer(
+            0, chain.pieces * _rounded(_assign_offsets(inside, True)), accesses=[(start, True), (stop - 1, False)]
+        )
+        for b in inside:
+            b.home = home
+        homes.append(home)
+    return sorted([*homes, *(b for b in temporaries if b.home is None)], key=lambda b: b.first)
 
 
 def aligned(size: int) -> Array:
@@ -403,13 +527,16 @@ def aligned(size: int) -> Array:
     return memory[start : start + size]
 
 
-def _assign_offsets(temporaries: list[Buffer]) -> int:
-    """Give each buffer a place that no other has while it is in use: the lowest that is free.  Gives the size."""
+def _assign_offsets(temporaries: list[Buffer], in_place: bool = False) -> int:
+    """Give each buffer a place that no other has while it is in use: the lowest that is free.  Gives the size.
+
+    ``in_place`` lets a call write where it reads for the last time.
+    """
     live: list[Buffer] = []
     total = 0
     for buffer in temporaries:
         size = buffer.stop - buffer.start
-        live = [b for b in live if b.last >= buffer.first]
+        live = [b for b in live if b.last >= buffer.first + in_place]
         place = 0
         for other in sorted(live, key=lambda b: b.offset):
             if place + size <= other.offset:

@@ -372,14 +372,19 @@ def _ordered(
 def split(
     steps: list[Step], kept: Sequence[Array], outputs: Sequence[Array], inputs: list[Array], threads: int
 ) -> Team | None:
-    """The list for a team of at most so many threads; None where one thread, or calls that share work, do better."""
+    """The list for a team of at most so many threads; None where one thread, or calls that share work, do better.
+
+    So do chains, whose blocks threads share: a list that is mostly chains stays as it is, in any other they are cut.
+    """
     calls = [step.call() for step in steps]
     if threads < 2 or not all(call.native for call in calls):
         return None
-    threads = min(threads, int(sum(call.cost for call in calls) / WORTH))
-    if threads < 2:
+    total = sum(call.cost for call in calls)
+    threads = min(threads, int(total / WORTH))
+    chained = sum(call.cost for call, step in zip(calls, steps, strict=True) if step.chain is not None)
+    if threads < 2 or 2 * chained > total:
         return None
-    steps = draws_by_place(steps)
+    steps = draws_by_place([replace(step, chain=None) for step in steps])
     facts = Facts(steps, kept, outputs)
     shares = _shares(steps, facts, inputs, threads)
     costs = [(step.call().cost, parts[1] is not None) for step, parts in zip(steps, shares, strict=True)]

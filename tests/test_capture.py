@@ -4,10 +4,12 @@ import gc
 import os
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -137,6 +139,15 @@ def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
 SUBSETS = st.lists(st.sampled_from(passes.DEFAULT), unique=True).map(tuple) | st.just(passes.DEFAULT)
 
 
+@contextmanager
+def short_chains() -> Iterator[None]:
+    """Elementwise calls run in blocks in arrays as small as those drawn here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "LEAST", 2)
+        patch.setattr(passes, "BLOCK", 8)
+        yield
+
+
 @given(drawn=trainings(), chosen=SUBSETS, arenas=st.booleans(), threads=st.sampled_from([1, 2, 3]))
 def test_a_replay_is_the_eager_step_bit_for_bit(
     target: str, drawn: dict[str, Any], chosen: Any, arenas: bool, threads: int
@@ -149,7 +160,8 @@ def compare_with_eager(drawn: dict[str, Any], chosen: Any, arenas: bool) -> None
     """Replays by calls and by ``run``, on teams of all threads, beside eager steps, which are too small to share."""
     eager, replayed, run = Training(drawn), Training(drawn), Training(drawn)
     made = batches(drawn, 5)
-    program = mg.capture(replayed.step, *made[0], passes=chosen)
+    with short_chains():
+        program = mg.capture(replayed.step, *made[0], passes=chosen)
     whole = mg.capture(run.step, *made[0])
     for each in (program, whole):
         assert each.team is None or collisions(each.team) == []
@@ -197,7 +209,7 @@ def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataOb
 
         return step
 
-    with forced(data.draw(st.sampled_from([1, 2]))):
+    with forced(data.draw(st.sampled_from([1, 2]))), short_chains():
         program, eager = mg.capture(stepper(), *given), stepper()
     eager(*map(mg.tensor, given))
     with forced(mg.num_threads() if program.team is None else program.team.threads):
@@ -430,13 +442,42 @@ def test_a_profile_times_every_call_and_trains_nothing(step: Step, model: nn.Seq
     assert len(profile.seconds) == len(profile.flops) == len(profile.bytes) == len(program)
     assert profile.flops[0] == 2 * 6 * 4 * 8
     assert len(str(profile).splitlines()) == len(program) + 2
+    assert len(profile.shares) == len(program)
     assert ([p.data.tobytes() for p in model.parameters()], int(optimizer.step_count)) == before
+
+
+def test_a_profile_has_shares_of_the_peak() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((128, 256), F32), mg.tensor(rng.standard_normal((256, 256), F32))
+    profile = mg.capture(lambda x: mg.exp(x @ w), x).profile(replays=5)
+    product, function = profile.shares
+    if mg.kernels.active() == "reference":
+        assert np.isnan(product)
+    else:
+        assert 0.05 < product < 1.1
+    assert 0.001 < function < 100
+    assert profile.bytes == [4 * (128 + 256 + 128) * 256, 4 * 2 * 128 * 256]
+    assert f"{function:7.0%}  exp(" in str(profile)
+
+
+def test_a_profile_times_a_chain_as_one() -> None:
+    x = np.ones((16, 1024), F32)
+    program = mg.capture(lambda x: mg.exp(mg.tanh(x * 2) + x), x)
+    profile = program.profile(replays=3)
+    if mg.kernels.active() == "reference":
+        assert all(profile.seconds)
+    else:
+        assert [seconds > 0 for seconds in profile.seconds] == [True, False, False, False]
+        assert profile.bytes[1:] == [0, 0, 0]
+        assert 2 * x.nbytes < profile.bytes[0] < 2.5 * x.nbytes
+        assert [line[44] for line in str(profile).splitlines()[2:]] == [*"/||\\"]
+    assert len(str(profile).splitlines()) == 6
 
 
 def test_print_shows_every_call(step: Step, optimizer: optim.Adam) -> None:
     program = mg.capture(step, X, Y)
     text = str(program)
-    assert len(program) == len(text.splitlines()) - 2
+    assert len(program) == len(text.splitlines()) - 6
     assert "  0 linear(float32[6, 8], float32[6, 4], float32[8, 4], float32[8]" in text
     made = [step.kernel for step in program.steps]
     assert made[:3] == ["linear", "linear", "cross_entropy"]
@@ -526,6 +567,66 @@ def test_a_batch_may_serve_as_gradient() -> None:
     np.testing.assert_array_equal(w.data, -3 * X)
 
 
+def facts_of(program: Any) -> dict[str, str]:
+    """The lines that print(program) puts before the calls, by their titles."""
+    lines = str(program).splitlines()[1 : -len(program)]
+    return {title.strip(): text for title, _, text in (line.partition(": ") for line in lines)}
+
+
+def test_print_lists_what_is_read_changed_and_baked_in(step: Step, model: nn.Sequential) -> None:
+    found = facts_of(mg.capture(step, X, Y))
+    assert found["reads where it lies"] == (
+        "inputs; float32[8, 4], float32[8], float32[3, 8], float32[3]; m of adam, v of adam"
+    )
+    assert found["reads cells"].startswith("adam: lr=0.01, beta1=0.9, beta2=0.999, eps=1e-08, step=1")
+    assert found["reads cells"].endswith("; advance: by=1")
+    assert found["current afterwards"] == (
+        "float32[]; 4 tensors written by Adam; m of adam, v of adam; .grad of 4 leaves; adam step"
+    )
+    assert found["baked in"] == "linear relu=1, linear relu=0; constants 1, 6; shapes, flags, branches"
+    lean = facts_of(mg.capture(step, X, Y, keep_grads=False))
+    assert "no .grad in 4 leaves" in lean["current afterwards"]
+    assert ".grad of" not in lean["current afterwards"]
+
+
+def test_print_lists_constants_numbers_and_what_is_no_tensor() -> None:
+    drop, scale = nn.Dropout(0.25), mg.tensor([2.0, 1.0, 1.0, 1.0])
+
+    def step(x: Any) -> Any:
+        y = mg.clip(drop(x) * scale * 0.75, -0.5, 2) + np.arange(4, dtype=F32) * np.ones((6, 4), F32)
+        return {"y": y, "k": 3, "name": ["left", None]}
+
+    program = mg.capture(step, X)
+    found = facts_of(program)
+    assert found["reads where it lies"] == "inputs; float32[4]"
+    assert found["reads cells"] == f"dropout: key={drop.rng.key}, counter={drop.rng.counter}"
+    assert found["current afterwards"] == "float32[6, 4]; dropout counter"
+    assert found["baked in"] == (
+        "dropout keep=49152, clip low=-0.5, clip high=2; constants 0.75, float32[6, 4] [...]; returned 3, "
+        "returned 'left'; shapes, flags, branches"
+    )
+    program(X)
+    assert f"counter={drop.rng.counter}" in str(program), "cells are read when it is printed"
+
+
+def test_print_of_a_float64_step_names_what_python_runs() -> None:
+    @mg.operation(x=lambda g, x: 3 * g * x * x)
+    def cube(x: Any, /) -> Any:
+        return x**3
+
+    program = mg.capture(lambda x: cube(x * np.array([1.0, 2, 3, 4])), X.astype(float))
+    found = facts_of(program)
+    assert found["baked in"] == "constants float64[4] [1 2 3 4]; what cube took from Python; shapes, flags, branches"
+    assert found["reads cells"] == "nothing"
+
+
+def test_print_keeps_long_lists_short() -> None:
+    weights = [mg.ones((1, n)) for n in range(1, 31)]
+    program = mg.capture(lambda x: sum([(x[:, :1] * w).sum() for w in weights], mg.zeros(())), X)
+    assert facts_of(program)["reads where it lies"].endswith("float32[1, 8], and 22 more")
+    assert max(len(line) for line in str(program).splitlines()) < 300
+
+
 # What is refused -------------------------------------------------------------------------------------
 
 
@@ -539,6 +640,16 @@ def reading(how: Callable[[Any], Any]) -> Step:
 
 def pick(x: Any) -> Any:
     return x[x > 0]
+
+
+@dataclass
+class Losses:
+    total: Any
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
 
 
 MISUSE: dict[str, tuple[Step, str]] = {
@@ -565,16 +676,41 @@ MISUSE: dict[str, tuple[Step, str]] = {
     "nesting": (lambda x: mg.capture(lambda x: x, X), "does not nest"),
     "a written input": (lambda x: x.assign_(0), "writes into an input"),
     "a NumPy result": (lambda x: np.ones(3), "returned a NumPy array"),
+    "a generator function": (lambda x: (y for y in (x, x)), "returned a generator"),
+    "a set": (lambda x: {x}, "returned a set"),
+    "an object": (lambda x: Losses(x), "returned a Losses; return a tuple, a list or a dict"),
 }
 
 
 @pytest.mark.parametrize("name", MISUSE)
 def test_refuses_to_record(name: str) -> None:
     step, message = MISUSE[name]
-    with pytest.raises(mg.CaptureError, match=message):
+    with pytest.raises(mg.CaptureError, match=message) as caught:
         mg.capture(step, X)
+    what, _, advice = str(caught.value).partition("; ")
+    assert min(len(what), len(advice)) > 10, "what is wrong, then what to do"
     assert mg.capture(lambda x: x + 1, X)(X).shape == X.shape, "the recorder must be gone"
     assert float(mg.ones(())) == 1
+
+
+def test_a_named_tuple_comes_back_as_one() -> None:
+    program = mg.capture(lambda x: Pair(x + 1, [x * 2, 3]), X)
+    found = program(2 * X)
+    assert isinstance(program.first_result, Pair)
+    assert isinstance(found, Pair)
+    assert found.left.data[0, 0] == 2 * X[0, 0] + 1
+    assert found.right[1] == 3
+
+
+def test_train_and_eval_are_two_programs() -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 3))
+    training = mg.capture(model, X)
+    evaluation = mg.capture(model.eval(), X)
+    assert ("dropout keep=32768" in str(training), "dropout" in str(evaluation)) == (True, False)
+    np.testing.assert_array_equal(evaluation(2 * X).data, model(mg.tensor(2 * X)).data)
+    counter = int(model[0].rng.counter)
+    assert (training(X).data != training(X).data).any(), "a program goes on as it was captured"
+    assert model[0].rng.counter > counter
 
 
 def test_refuses_a_gradient_left_where_there_was_none(model: nn.Sequential) -> None:

@@ -15,7 +15,7 @@ PACKAGE = Path(minigrad.__file__).parent
 ENGINE = {"errors", "kernels", "random", "tensor", "operations", "autograd"}
 BELOW_TRAINING = ENGINE | {
     "ops", "func", "nn", "optim", "schedules", "regularizers", "data", "preprocessing", "augmentation",
-    "capture", "passes",
+    "capture", "listing", "passes",
 }  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -33,7 +33,8 @@ ALLOWED: dict[str, set[str]] = {
     "optim": ENGINE,
     "passes": {"errors", "kernels", "team"},  # the type alone
     "team": {"errors", "kernels", "passes"},
-    "capture": ENGINE | {"passes", "team"},
+    "listing": {"errors", "kernels", "tensor", "passes"},
+    "capture": ENGINE | {"passes", "team", "listing"},
     "data": {"errors", "kernels", "random"},
     "preprocessing": {"errors", "kernels", "random"},
     "augmentation": {"errors", "kernels", "random"},

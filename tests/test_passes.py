@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import nn, optim, passes
+from minigrad import kernels, nn, optim, passes
 from minigrad.passes import Buffer, Facts, Step
 from tests.test_team import forced
 
@@ -189,6 +189,147 @@ def test_gradients_that_nobody_keeps_share_memory() -> None:
     assert early < 0.4 * late
 
 
+# Chains -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chains of arrays as small as those of the tests."""
+    monkeypatch.setattr(passes, "LEAST", 12)
+    monkeypatch.setattr(passes, "BLOCK", 4)
+
+
+def chains(program: Any) -> list[list[str]]:
+    """The kernels of each chain."""
+    return [[s.kernel for s in program.steps[a:b]] for a, b in passes.chains_of(program.steps)]
+
+
+def in_c(lengths: list[int]) -> list[int]:
+    """The lengths of chains that are expected: NumPy runs none."""
+    return [] if kernels.active() == "reference" else lengths
+
+
+def gelu_by_hand(x: Any) -> Any:
+    return x * 0.5 * (mg.tanh((x + x * x * x * 0.044715) * 0.7978846) + 1.0)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_elementwise_calls_in_a_row_are_a_chain(target: str) -> None:
+    program = mg.capture(gelu_by_hand, X)
+    assert [len(chain) for chain in chains(program)] == in_c([9])
+    assert (program(2 * X).data == gelu_by_hand(mg.tensor(2 * X)).data).all()
+    apart = mg.capture(gelu_by_hand, X, passes=passes.DEFAULT[:-1])
+    assert chains(apart) == []
+    assert apart(2 * X).data.tobytes() == program(2 * X).data.tobytes()
+    marks = "".join(line[6] for line in str(program).splitlines()[6:])
+    assert marks == ("mmmmamtam" if target == "reference" else "/|||||||\\")
+
+
+ENDS: dict[str, tuple[Callable[[Any], Any], list[int]]] = {
+    "a reduction": (lambda x: mg.exp(mg.tanh(x + mg.sum(mg.square(mg.sin(x)))) * 2), [2, 4]),
+    "another layout": (lambda x: mg.sin(mg.exp(mg.tanh(x)) + mg.sqrt(mg.square(x)).T.reshape((6, 4))), [4, 2]),
+    "a row for each": (lambda x: mg.exp(mg.tanh(x)) * np.arange(4, dtype=F32), [2]),
+    "another length": (lambda x: mg.sum(mg.square(mg.exp(mg.tanh(x))[:3] * 2)), [2, 2]),
+    "a number from it": (lambda x: (lambda y: mg.tanh(y) * y.reshape((24,))[23])(mg.exp(x)), [2]),
+    "a dtype": (lambda x: mg.exp(mg.tanh(x)).astype(np.float64) * 2, [2]),
+    "too short": (lambda x: mg.tanh(mg.exp(x[:2])), []),
+    "one call": (mg.exp, []),
+}
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("end", ENDS)
+def test_ends_a_chain(end: str) -> None:
+    step, lengths = ENDS[end]
+    program = mg.capture(step, X)
+    assert [len(chain) for chain in chains(program)] == in_c(lengths)
+    np.testing.assert_array_equal(program(2 * X).data, step(mg.tensor(2 * X)).data)
+
+
+def test_no_chain_without_a_good_block() -> None:
+    prime = np.ones(10007, F32)
+    assert chains(mg.capture(gelu_by_hand, prime)) == []
+    assert passes._cut(10007) is None
+    for n in (8192, 12000, 64 * 784, 128 * 1000, 1024 * 1024):
+        chain = passes._cut(n)
+        assert chain is not None
+        assert chain.pieces * chain.blocks * chain.elements == n
+        assert passes.BLOCK // 8 <= chain.elements <= passes.BLOCK
+        assert 1 <= chain.pieces <= passes.PIECES
+
+
+def test_long_chains_are_cut(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    def long(x: Any) -> Any:
+        for _ in range(30):
+            x = mg.tanh(x + 1)
+        return x
+
+    program = mg.capture(long, X)
+    assert [len(chain) for chain in chains(program)] == in_c([24, 24, 12])
+    np.testing.assert_array_equal(program(2 * X).data, long(mg.tensor(2 * X)).data)
+
+
+def test_what_lives_in_a_chain_needs_blocks_of_memory() -> None:
+    x = np.random.default_rng(0).standard_normal((64, 1024), F32)
+    with forced(1):
+        whole, short = mg.capture(gelu_by_hand, x, passes=passes.DEFAULT[:-1]), mg.capture(gelu_by_hand, x)
+    assert whole.temporary_bytes == short.temporary_bytes == 9 * x.nbytes
+    assert whole.arena.nbytes == 3 * x.nbytes
+    if kernels.active() != "reference":
+        assert short.arena.nbytes == x.nbytes + passes.PIECES * 2 * 4 * passes.BLOCK
+    np.testing.assert_array_equal(short(2 * x).data, whole(2 * x).data)
+
+
+@st.composite
+def expressions(draw: st.DrawFn) -> Callable[[Any, Any], Any]:
+    """A random program of elementwise operations, with a few that end a chain, and its gradient."""
+    ops = [mg.tanh, mg.square, lambda a: a * 0.5, lambda a: mg.clip(a, -1, 1), lambda a: a.T.reshape(a.shape)]
+    pairs = [lambda a, b: a + b, lambda a, b: a * b, mg.maximum, lambda a, b: a - b.sum(1, keepdims=True)]
+    pairs.append(lambda a, b: a * b.reshape((-1,))[-1])
+    kinds = st.tuples(st.sampled_from(ops) | st.sampled_from(pairs), st.integers(0, 50), st.integers(0, 50))
+    made = draw(st.lists(kinds, min_size=2, max_size=25))
+
+    def step(x: Any, other: Any) -> Any:
+        x = x.detach().requires_grad_()
+        values = [x, other]
+        for op, i, j in made:
+            a, b = values[-1 - i % len(values)], values[-1 - j % len(values)]
+            values.append(op(a, b) if op in pairs else op(a))
+        return values[-1], values[-2], mg.grad((values[-1] * values[-2] * x).sum(), x)
+
+    return step
+
+
+@given(step=expressions(), rows=st.integers(1, 12), columns=st.integers(1, 12), threads=st.integers(1, 3))
+def test_chains_keep_every_bit(target: str, step: Any, rows: int, columns: int, threads: int) -> None:
+    x, other = np.random.default_rng(0).standard_normal((2, rows, columns), F32)
+    before = mg.num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "LEAST", 4)
+        patch.setattr(passes, "BLOCK", 8)
+        program = mg.capture(step, x, other)
+    try:
+        mg.set_num_threads(threads)
+        found, wanted = program(other, x), step(mg.tensor(other), mg.tensor(x))
+    finally:
+        mg.set_num_threads(before)
+    for a, b in zip([*found[:2], *found[2]], [*wanted[:2], *wanted[2]], strict=True):
+        assert a.data.tobytes() == np.ascontiguousarray(b.data).tobytes()
+
+
+def test_threads_share_a_chain_bit_for_bit() -> None:
+    x = np.random.default_rng(0).standard_normal((96, 1024), F32)
+    program = mg.capture(gelu_by_hand, x)
+    before, found = mg.num_threads(), []
+    try:
+        for threads in (1, 2, 3, 8):
+            mg.set_num_threads(threads)
+            found += [program(2 * x).data.tobytes() for _ in range(20)]
+    finally:
+        mg.set_num_threads(before)
+    assert {*found} == {gelu_by_hand(mg.tensor(2 * x)).data.tobytes()}
+
+
 # Memory -----------------------------------------------------------------------------------------------
 
 
@@ -250,6 +391,29 @@ def test_a_wrong_pass_is_seen() -> None:
         return mg.exp(mg.tanh(x))
 
     program = mg.capture(stepped, X, passes=(*passes.DEFAULT, shifted))
+    assert (program(2 * X).data != stepped(mg.tensor(2 * X)).data).any()
+
+
+def test_a_wrong_chain_is_seen(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    stepped, _ = ENDS["a number from it"]
+    monkeypatch.setattr(passes, "_together", lambda steps, facts: len(steps) if kernels.active() != "reference" else 0)
+    program = mg.capture(stepped, X)
+    seen = (program(2 * X).data != stepped(mg.tensor(2 * X)).data).any()
+    assert seen == (kernels.active() != "reference")
+
+
+def test_a_wrong_lifetime_in_a_chain_is_seen(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    def stepped(x: Any) -> Any:
+        a = mg.exp(x)
+        return mg.square(a) + a
+
+    def one_place(found: list[Buffer], in_place: bool = False) -> int:
+        for b in found:
+            b.offset = 0
+        return max((b.stop - b.start for b in found), default=0)
+
+    monkeypatch.setattr(passes, "_assign_offsets", one_place)
+    program = mg.capture(stepped, X)
     assert (program(2 * X).data != stepped(mg.tensor(2 * X)).data).any()
 
 

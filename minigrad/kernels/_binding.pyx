@@ -49,6 +49,7 @@ cdef extern from "minigrad.h" nogil:
         mg_scalar scalar[12]
         int64_t whole[2]
         int64_t work
+        int chain
         void *scratch
     int mg_targets()
     int mg_use(int target)
@@ -56,6 +57,9 @@ cdef extern from "minigrad.h" nogil:
     int mg_run(mg_call *call)
     int64_t mg_cost(const mg_call *call)
     int mg_parts(const mg_call *call)
+    ctypedef struct mg_table:
+        int64_t (*peak)(int64_t rounds)
+    const mg_table *mg_table_in_use()
     ctypedef struct mg_feed:
         const void *data
         void *batch
@@ -127,6 +131,11 @@ def use(int target):
     if target != 0 and not mg_use(target):
         raise ValueError(f"target {target} cannot run here")
     use_reference = target == 0
+
+
+def multiply_adds(int64_t rounds):
+    """Make multiply-adds in the registers of one core; how many floating-point operations they were."""
+    return mg_table_in_use().peak(rounds)
 
 
 def num_threads():
@@ -215,6 +224,11 @@ cdef inline bint fits(Array a, char letter) noexcept:
     return number == cnp.NPY_UINT32
 
 
+cdef inline bint a_block(Array a) noexcept:
+    """Whether an array is a temporary of a chain: its blocks share their memory."""
+    return cnp.PyArray_NDIM(a) == 3 and cnp.PyArray_STRIDE(a, 1) == 0 and cnp.PyArray_DIM(a, 1) > 1
+
+
 @cython.final
 cdef class Call:
     """One kernel call: launched, observed, recorded and printed as the same object.
@@ -280,10 +294,13 @@ cdef class Call:
         """The work in multiply-adds of a matrix product that take as long."""
         return mg_cost(&self.c)
 
+    @property
+    def threads(self):
+        """How many threads may share it."""
+        return mg_parts(&self.c)
+
     def __repr__(self):
-        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
-        numbers = "".join(f", {s}" if not isinstance(s, np.ndarray) else f", cell {s}" for s in self.scalars)
-        return f"{self.row.name}({shapes}{numbers}){'' if self.native else '  # reference'}"
+        return f"{KERNELS[self.row.name].line(self.arrays, self.scalars)}{'' if self.native else '  # reference'}"
 
     cdef check(self):
         """Numbers of arguments, ndarrays, writable destinations; then C or the reference, by dtype."""
@@ -430,12 +447,27 @@ cdef class Call:
             return True
         if not ready:
             return False
-        if not one_run and not (self.merge(cnp.PyArray_NDIM(out), out, strides, 0, 0, MG_MAX_AXES) and self.inner_runs()):
+        if a_block(out):
+            self.in_blocks(&self.c)
+            if not self.inner_runs():
+                return False
+        elif not one_run and not (self.merge(cnp.PyArray_NDIM(out), out, strides, 0, 0, MG_MAX_AXES) and self.inner_runs()):
             return False
         for slot in range(1, self.row.arrays):
             if self.entangled(slot):
                 return False
         return True
+
+    cdef in_blocks(self, mg_call *c):
+        """Sizes and strides of a call of a chain, of which each axis counts: (pieces, blocks, elements)."""
+        cdef int64_t strides[MAX_DIMS]
+        cdef int slot, axis
+        for slot in range(c.arrays):
+            self.broadcast_strides(self.arrays[slot], self.arrays[0], strides, 0)
+            for axis in range(3):
+                c.size[axis + 1] = cnp.PyArray_DIM(<Array>self.arrays[0], axis)
+                c.stride[slot][axis + 1] = strides[axis]
+        c.size[0] = 1
 
     cdef void run_on(self) noexcept:
         """Every array is one run of ``work`` elements."""
@@ -761,7 +793,8 @@ cdef class Replay:
 
     ``inputs`` are the arrays that the calls read a batch from.  Where every use of one is a kernel's, another
     batch is read in place, by its address; else it is copied there.  ``written`` is the memory from outside that
-    the calls change, in which a batch must not lie.
+    the calls change, in which a batch must not lie.  ``chains`` are pairs of a first call and how many run together
+    from there on, block by block: their arrays are (pieces, blocks, elements), or single numbers.
     """
 
     cdef mg_list list
@@ -776,10 +809,10 @@ cdef class Replay:
     cdef int team_of     # with how many threads in use the team works; 0 if there is none
     cdef object parts, wholes, ends, rows  # of the team: its calls, and what they are parts of
 
-    def __cinit__(self, list calls, list inputs, list outputs, list written, team=None):
+    def __cinit__(self, list calls, list inputs, list outputs, list written, list chains, team=None):
         cdef Call call
         cdef Array a, batch
-        cdef int64_t i
+        cdef int64_t i, place
         cdef int thread
         self.native, self.stops = [], []
         for each in calls:
@@ -806,6 +839,12 @@ cdef class Replay:
                 others += call.arrays if call.row.family >= UPDATE else ()  # found through a table
             self.patches.append(None if any([overlap(batch, a) for a in others]) else b"")
         self.enlist(&self.list, self.native)
+        for first, count in chains:
+            place = self.native.index(calls[first])
+            self.list.calls[place].chain = count
+            for i in range(place, place + count):
+                call = self.native[i]
+                call.in_blocks(&self.list.calls[i])
         if team is None:
             return
         self.team_of, self.parts, self.wholes, ends, rows, self.team.closed = team

@@ -59,8 +59,7 @@ class ReferenceCall:
         reference.run(self.kernel, self._row.family, len(self._row.arrays), self.arrays, self.scalars)
 
     def __repr__(self) -> str:
-        shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in self.arrays)
-        return f"{self.kernel}({shapes})  # reference"
+        return f"{self._row.line(self.arrays, self.scalars)}  # reference"
 
 
 class PythonCall:
@@ -107,7 +106,13 @@ class ReferenceReplay:
     """A recorded list of calls, run again: the twin of the compiled ``Replay`` where there is no extension."""
 
     def __init__(
-        self, calls: list[Any], inputs: list[Array], outputs: list[Array], written: list[Array], team: Any = None
+        self,
+        calls: list[Any],
+        inputs: list[Array],
+        outputs: list[Array],
+        written: list[Array],
+        chains: list[tuple[int, int]],  # of calls in C: there are none here
+        team: Any = None,
     ) -> None:
         self.calls, self.inputs, self.outputs = calls, inputs, outputs
 
@@ -156,6 +161,7 @@ class ReferenceReplay:
                 log[step] = a
 
 
+multiply_adds: Any = _binding.multiply_adds if _binding else None  # made in registers, to see how fast they can be
 Replay: Any = _binding.Replay if _binding else ReferenceReplay
 after_replay: Any = _binding.after_replay if _binding else _after_replay
 

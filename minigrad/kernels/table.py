@@ -4,6 +4,9 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 _ROW = re.compile(
     r'^KERNEL\((\w+),\s*(\w+),\s*"([\w ]*)",\s*"([\w ]*)",\s*"([\w ]*)",\s*"(\w*)",\s*(\w+)(?:,\s*\d+)?\)', re.M
@@ -27,6 +30,15 @@ class Kernel:
     def arrays(self) -> tuple[str, ...]:
         """Destinations first, then inputs."""
         return self.outputs + self.inputs
+
+    def line(self, arrays: tuple[Any, ...], scalars: tuple[Any, ...]) -> str:
+        """A call of it, to be read: shapes, then scalars by name; of an update one shape a tensor."""
+        group = len(self.arrays) if self.family == "UPDATE" else 1
+        shapes = [f"{a.dtype}{list(a.shape)}" for a in arrays[::group]]
+        of = f"{' '.join(self.arrays)} of " if group > 1 else ""
+        named = zip(self.scalars, scalars, strict=False)
+        numbers = [f"{name}={'cell ' if isinstance(s, np.ndarray) else ''}{s}" for name, s in named]
+        return f"{self.name}({of}{', '.join(shapes + numbers)})"
 
 
 def _parse(text: str) -> dict[str, Kernel]:

@@ -195,7 +195,7 @@ def test_the_memory_of_a_step_is_measured(benchmarks: Any) -> None:
     """Of a net whose arrays are known: two layers of 64 and a batch of 32 rows."""
     row = benchmarks.memory.measure("a net", (64, 64, 64), 32)
     gradients, activations = 4 * 2 * (64 * 64 + 64), 4 * 32 * 64
-    assert gradients + 2 * activations < row.eager < 2 * gradients + 8 * activations + 10_000
+    assert gradients + activations < row.eager < 2 * gradients + 8 * activations + 10_000
     assert gradients < row.kept < gradients + 5 * activations
     assert activations < row.lean < gradients + 5 * activations
     assert row.kept < row.kept_in_all < row.kept + 50_000
@@ -281,3 +281,5 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert "NumPy / python engine" in run.stdout
     assert "training step" in run.stdout
     assert "all told, keep_grads=False" in run.stdout
+    assert "| gelu by hand | 128x128 " in run.stdout
+    assert "call by call / in blocks" in run.stdout
