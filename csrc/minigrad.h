@@ -141,18 +141,27 @@ typedef struct {
     const int64_t *end;
     const int64_t *row; /* thread t fetches rows row[t] to row[t + 1] of a batch */
 } mg_team_list;
-typedef struct { /* where a replay has stopped */
+typedef struct { /* where a replay has stopped: in the list of a thread, or in that of all (-1) */
     int thread;
     int64_t at;
 } mg_place;
+typedef struct { /* of a team and calls that share their work, all 0 at first */
+    int64_t left, interval; /* replays until the next decision, and between two of them */
+    int looking, by_team, best;
+    double spent, by_team_spent;
+} mg_choice;
 
 int mg_settle(mg_list *list);
 int mg_run_chain(const mg_table *table, const mg_call *calls);
 int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at);
 int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds);
 void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end);
-int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, int64_t *at);
-int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done, mg_place *place);
+int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t begin, int64_t end,
+                    int64_t *done, int64_t *at);
+int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t begin, int64_t end,
+                   int64_t *done, mg_place *place);
+int mg_replay_best(mg_choice *choice, const mg_list *list, const mg_team_list *team, const mg_run_plan *plan,
+                   const int64_t *order, int64_t steps, int64_t *done, mg_place *place);
 
 /* threads.c: fixed pieces of independent outputs; `part`, below call->parts, tells threads apart. */
 typedef void (*mg_body)(const void *context, int64_t begin, int64_t end, int part);

@@ -146,9 +146,10 @@ static void note_results(const mg_run_plan *p, int64_t step) {
         memcpy((char *)p->log[i].to + step * p->log[i].bytes, p->log[i].from, (size_t)p->log[i].bytes);
 }
 
-/* `steps` replays, each on the next `rows` rows of `order`; `done` counts those that are complete. */
-int mg_replay_steps(const mg_list *list, const mg_run_plan *p, const int64_t *order, int64_t steps, int64_t *done, int64_t *at) {
-    for (*done = 0; *done < steps; ++*done) {
+/* Replays [begin, end), each on the next `rows` rows of `order`; `done` counts those that are complete. */
+int mg_replay_steps(const mg_list *list, const mg_run_plan *p, const int64_t *order, int64_t begin, int64_t end,
+                    int64_t *done, int64_t *at) {
+    for (*done = begin; *done < end; ++*done) {
         for (int i = 0; i < p->feeds; i++) mg_feed_rows(&p->feed[i], order + *done * p->rows, 0, p->rows);
         const int status = mg_replay(list, 0, list->count, at);
         if (status != MG_OK) return status;
@@ -161,7 +162,7 @@ typedef struct {
     const mg_team_list *team;
     const mg_run_plan *plan;
     const int64_t *order;
-    int64_t steps, done;
+    int64_t begin, end, done;
     mg_meeting meeting;
     int status[MG_MAX_THREADS]; /* of each thread, and the call at which it is */
     int64_t at[MG_MAX_THREADS];
@@ -175,7 +176,7 @@ static void team_steps(void *context, int thread) {
     const int64_t *end = team->end + thread * team->phases;
     int status = MG_OK;
     int64_t at = 0;
-    for (int64_t step = 0; step < w->steps; step++) {
+    for (int64_t step = w->begin; step < w->end; step++) {
         for (int i = 0; i < p->feeds; i++)
             mg_feed_rows(&p->feed[i], w->order + step * p->rows, team->row[thread], team->row[thread + 1]);
         for (int phase = 0; phase < team->phases; phase++) {
@@ -186,7 +187,7 @@ static void team_steps(void *context, int thread) {
             if (mg_meet(&w->meeting, team->threads, status != MG_OK)) return;
         }
         if (status != MG_OK) {
-            if (step + 1 < w->steps) mg_meet(&w->meeting, team->threads, 1);
+            if (step + 1 < w->end) mg_meet(&w->meeting, team->threads, 1);
             return;
         }
         if (thread == 0) w->done = step + 1;
@@ -195,9 +196,9 @@ static void team_steps(void *context, int thread) {
 
 /* The same by a team: -1 if it could not be had, and nothing has been done.  `place` is where the first of the threads
  * that failed stands. */
-int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t *done,
-                   mg_place *place) {
-    teamwork w = {.team = team, .plan = plan, .order = order, .steps = steps};
+int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t begin, int64_t end,
+                   int64_t *done, mg_place *place) {
+    teamwork w = {.team = team, .plan = plan, .order = order, .begin = begin, .end = end, .done = begin};
     mg_convene(&w.meeting, team->threads);
     if (!mg_team(team->threads, team_steps, &w)) return -1;
     *done = w.done;
@@ -206,5 +207,41 @@ int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int6
             *place = (mg_place){t, w.at[t]};
             return w.status[t];
         }
+    return MG_OK;
+}
+
+enum { LOOK = 8, SHORT = 64, LONG = 1024 }; /* replays to see the pace, and after which to look again */
+
+/* A team is fastest where each thread has a core of its own.  Where one has to wait for a core all wait for it, while
+ * calls that share their work go on without it; and who else is there changes.  So both are timed now and then. */
+static void decide(mg_choice *c) {
+    if (c->looking == 0) {
+        c->looking = 1, c->by_team = 1, c->left = LOOK;
+    } else if (c->looking == 1) {
+        c->looking = 2, c->by_team = 0, c->left = LOOK, c->by_team_spent = c->spent;
+    } else {
+        const int best = c->by_team_spent < c->spent;
+        c->interval = c->interval == 0 || best != c->best ? SHORT : c->interval < LONG ? 2 * c->interval : LONG;
+        c->looking = 0, c->by_team = c->best = best, c->left = c->interval;
+    }
+    c->spent = 0;
+}
+
+/* `steps` replays by the team, or by the list of all, whichever was faster of late. */
+int mg_replay_best(mg_choice *c, const mg_list *list, const mg_team_list *team, const mg_run_plan *plan,
+                   const int64_t *order, int64_t steps, int64_t *done, mg_place *place) {
+    for (*done = 0; *done < steps;) {
+        if (c->left == 0) decide(c);
+        const int64_t begin = *done, end = c->left < steps - begin ? begin + c->left : steps;
+        const double start = now();
+        int status = c->by_team ? mg_replay_team(team, plan, order, begin, end, done, place) : -1;
+        if (status < 0) {
+            place->thread = -1;
+            status = mg_replay_steps(list, plan, order, begin, end, done, &place->at);
+        }
+        if (status != MG_OK) return status;
+        c->spent += now() - start;
+        c->left -= end - begin;
+    }
     return MG_OK;
 }

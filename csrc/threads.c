@@ -28,7 +28,6 @@ enum {
     WORK_OF_THREAD = 250000,
     WORK_TO_WAKE = 3000000,
     TEAM_NANOSECONDS = 200000, /* how long a team waits for its last member: one that sleeps comes after 15 to 50 us */
-    TEAM_PAUSE = 10,           /* times that long it is not tried again when one stayed away */
     LOOKS = 256,               /* at what another thread does, before giving it this very core */
     MANY_LOOKS = 8192,         /* of one that is at work: whoever else gets this core keeps it for milliseconds */
 };
@@ -51,7 +50,6 @@ static struct {
     const void *_Atomic context;
     _Atomic int64_t units;
     atomic_int threads;
-    _Atomic int64_t no_team;     /* before this time */
 } pool = {.busy = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 static atomic_int threads; /* 0: not asked yet */
@@ -262,9 +260,7 @@ static int close_claims(int pieces) {
 /* Each worker of a team has one piece of a job, so no worker can have two of them: it does not return before the
  * others have theirs, or the job is called off. */
 int mg_team(int threads, mg_member member, void *context) {
-    const int64_t began = nanoseconds();
-    if (threads < 2 || began < atomic_load_explicit(&pool.no_team, memory_order_relaxed)) return 0;
-    if (pthread_mutex_trylock(&pool.busy) != 0) return 0;
+    if (threads < 2 || pthread_mutex_trylock(&pool.busy) != 0) return 0;
     const int workers = threads - 1;
     hire(workers);
     int claimed = 0;
@@ -272,15 +268,14 @@ int mg_team(int threads, mg_member member, void *context) {
         team own = {.member = member, .context = context}, *const pointer = &own;
         wake();
         offer(workers, workers, threads, team_piece, &pointer);
+        const int64_t until = nanoseconds() + TEAM_NANOSECONDS;
         for (unsigned i = 1; atomic_load_explicit(&own.here, memory_order_relaxed) < workers; i++) {
             pause_at(i);
             if (i % LOOKS) continue;
-            if (nanoseconds() > began + TEAM_NANOSECONDS) break;
+            if (nanoseconds() > until) break;
             wake(); /* who was about to fall asleep */
         }
         claimed = close_claims(workers);
-        if (claimed < workers)
-            atomic_store_explicit(&pool.no_team, nanoseconds() + TEAM_PAUSE * TEAM_NANOSECONDS, memory_order_relaxed);
         atomic_store_explicit(&own.decision, claimed == workers ? 1 : -1, memory_order_release);
         if (claimed == workers) member(context, 0);
         wait_for_pieces(workers - claimed);

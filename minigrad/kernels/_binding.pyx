@@ -84,6 +84,8 @@ cdef extern from "minigrad.h" nogil:
     ctypedef struct mg_place:
         int thread
         int64_t at
+    ctypedef struct mg_choice:
+        pass
     ctypedef struct mg_run_plan:
         int64_t rows
         const mg_feed *feed
@@ -93,10 +95,10 @@ cdef extern from "minigrad.h" nogil:
     int mg_replay(const mg_list *list, int64_t begin, int64_t end, int64_t *at)
     int mg_replay_timed(const mg_list *list, int64_t begin, int64_t end, int64_t *at, double *seconds)
     void mg_feed_rows(const mg_feed *feed, const int64_t *order, int64_t begin, int64_t end)
-    int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t steps,
-                        int64_t *done, int64_t *at)
-    int mg_replay_team(const mg_team_list *team, const mg_run_plan *plan, const int64_t *order, int64_t steps,
-                       int64_t *done, mg_place *place)
+    int mg_replay_steps(const mg_list *list, const mg_run_plan *plan, const int64_t *order, int64_t begin,
+                        int64_t end, int64_t *done, int64_t *at)
+    int mg_replay_best(mg_choice *choice, const mg_list *list, const mg_team_list *team, const mg_run_plan *plan,
+                       const int64_t *order, int64_t steps, int64_t *done, mg_place *place)
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
@@ -806,6 +808,7 @@ cdef class Replay:
     cdef list addresses  # to which each input is bound
     cdef span *spans     # of the written memory
     cdef mg_team_list team
+    cdef mg_choice choice  # between the team and the list
     cdef int team_of     # with how many threads in use the team works; 0 if there is none
     cdef object parts, wholes, ends, rows  # of the team: its calls, and what they are parts of
 
@@ -964,24 +967,24 @@ cdef class Replay:
             raise MemoryError("no memory for the scratch of a replay")
         return team
 
-    cdef bint by_team(self, mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t first) except -1:
-        """``steps`` replays by a team; False, and nothing done, if its threads could not be had now."""
+    cdef by_team(self, mg_run_plan *plan, const int64_t *order, int64_t steps, int64_t first):
+        """``steps`` replays where there is a team."""
         cdef int status
         cdef int64_t done = 0
         cdef mg_place place
         with nogil:
-            status = mg_replay_team(&self.team, plan, order, steps, &done, &place)
-        if status > MG_OK:
-            self.fail(self.wholes[place.thread][place.at], status, f", in step {first + done}" if plan.rows else "")
-        return status == MG_OK
+            status = mg_replay_best(&self.choice, &self.list, &self.team, plan, order, steps, &done, &place)
+        if status != MG_OK:
+            call = self.native[place.at] if place.thread < 0 else self.wholes[place.thread][place.at]
+            self.fail(call, status, f", in step {first + done}" if plan.rows else "")
 
     cdef once(self):
         cdef int64_t begin = 0, end
         cdef mg_run_plan plan
         if self.team.threads and self.settled():
             memset(&plan, 0, sizeof(plan))
-            if self.by_team(&plan, NULL, 1, 0):
-                return
+            self.by_team(&plan, NULL, 1, 0)
+            return
         for end, call in self.stops:
             self.stretch(begin, end)
             call.run()
@@ -1052,10 +1055,11 @@ cdef class Replay:
             log[i].from_, log[i].bytes = cnp.PyArray_DATA(a), cnp.PyArray_ITEMSIZE(a)
             log[i].to = <char *>cnp.PyArray_DATA(own) + first * log[i].bytes
         if not self.stops:
-            if self.settled() and self.by_team(&plan, indices, steps, first):
+            if self.settled():
+                self.by_team(&plan, indices, steps, first)
                 return
             with nogil:
-                status = mg_replay_steps(&self.list, &plan, indices, steps, &done, &at)
+                status = mg_replay_steps(&self.list, &plan, indices, 0, steps, &done, &at)
             if status != MG_OK:
                 self.fail(self.native[at], status, f", in step {first + done}")
             return

@@ -198,8 +198,8 @@ def test_the_memory_of_a_step_is_measured(benchmarks: Any) -> None:
     assert gradients + activations < row.eager < 2 * gradients + 8 * activations + 10_000
     assert gradients < row.kept < gradients + 5 * activations
     assert activations < row.lean < gradients + 5 * activations
-    assert row.kept < row.kept_in_all < row.kept + 50_000
-    assert row.lean < row.lean_in_all < row.lean + 50_000
+    assert row.kept < row.kept_in_all < row.kept + 120_000
+    assert row.lean < row.lean_in_all < row.lean + 120_000
     cells = benchmarks.memory.line(row._replace(eager=1_250_000, lean=500))
     assert cells[:2] == ["a net", "1.25 MB"]
     assert cells[4:6] == ["0.5 kB", "0%"]
