@@ -9,9 +9,10 @@ here, before C sees it: a call that is built can run.
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, llabs, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strcpy
 
 from functools import update_wrapper
 from time import perf_counter
@@ -102,10 +103,30 @@ cdef extern from "minigrad.h" nogil:
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
+    void *mg_take(size_t bytes)
+    void mg_give(void *memory)
+    size_t mg_room(void *memory)
+
+cdef extern from "numpy/ndarraytypes.h":
+    ctypedef struct PyDataMemAllocator:
+        void *ctx
+        void *(*malloc)(void *, size_t) noexcept
+        void *(*calloc)(void *, size_t, size_t) noexcept
+        void *(*realloc)(void *, void *, size_t) noexcept
+        void (*free)(void *, void *, size_t) noexcept
+    ctypedef struct PyDataMem_Handler:
+        char name[127]
+        unsigned char version
+        PyDataMemAllocator allocator
+
+cdef extern from "numpy/arrayobject.h":
+    object PyDataMem_SetHandler(object handler)
+
 ctypedef cnp.ndarray Array
 
 cdef enum:
     MAX_DIMS = 64
+    LARGE = 1 << 14  # elements of a result whose memory is kept for another
     FEW = 4096  # elements: fewer than a second thread would be called for
     MAX_FEEDS = 32
 
@@ -146,6 +167,53 @@ def num_threads():
 
 def set_num_threads(int n):
     mg_set_num_threads(n)
+
+
+# Memory for large results, by NumPy's protocol (NEP 49): see csrc/memory.c.
+
+cdef void *take(void *context, size_t bytes) noexcept:
+    return mg_take(bytes)
+
+
+cdef void *take_cleared(void *context, size_t count, size_t bytes) noexcept:
+    cdef void *memory = mg_take(count * bytes)
+    return memset(memory, 0, count * bytes) if memory != NULL else NULL
+
+
+cdef void *take_another(void *context, void *memory, size_t bytes) noexcept:
+    cdef void *other = mg_take(bytes)
+    if other != NULL and memory != NULL:
+        memcpy(other, memory, min(bytes, mg_room(memory)))
+        mg_give(memory)
+    return other
+
+
+cdef void give(void *context, void *memory, size_t bytes) noexcept:
+    if memory != NULL:
+        mg_give(memory)
+
+
+cdef PyDataMem_Handler pool
+strcpy(pool.name, b"minigrad")
+pool.version = 1
+pool.allocator.malloc, pool.allocator.calloc = take, take_cleared
+pool.allocator.realloc, pool.allocator.free = take_another, give
+cdef object handler = PyCapsule_New(&pool, "mem_handler", NULL)
+
+
+cdef Array fresh(int ndim, cnp.npy_intp *shape, int dtype, bint column_major):
+    """Memory for a result; a large one takes what another has given back."""
+    cdef int64_t size = 1
+    cdef int axis
+    for axis in range(ndim):
+        size *= shape[axis]
+    if size < LARGE:
+        return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
+    before = PyDataMem_SetHandler(handler)
+    try:
+        return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
+    finally:
+        PyDataMem_SetHandler(before)
 
 
 @cython.final
@@ -1136,7 +1204,7 @@ cdef inline bint plain(x) noexcept:
 
 cdef inline Array empty(int ndim, int64_t first, int64_t second, bint turned=False):
     cdef cnp.npy_intp[2] shape = [first, second]
-    return cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, turned)
+    return fresh(ndim, shape, cnp.NPY_FLOAT32, turned)
 
 
 cdef mg_call alike  # the record of the calls of ``ran_alike``, which writes only what differs between them
@@ -1318,7 +1386,7 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
     cdef int64_t strides[4][MAX_DIMS]
     ndim = cnp.PyArray_NDIM(like)
     if one_run:
-        out = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(like), cnp.NPY_FLOAT32, False)
+        out = fresh(ndim, cnp.PyArray_DIMS(like), cnp.NPY_FLOAT32, False)
         if ran_alike(row, out, operands, 0):
             return out
     cdef Call call = record()
@@ -1338,8 +1406,8 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
                         shape[axis] = cnp.PyArray_DIM(a, axis - lead)
                     elif cnp.PyArray_DIM(a, axis - lead) != shape[axis] and cnp.PyArray_DIM(a, axis - lead) != 1:
                         return None
-        out = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32,
-                               cnp.PyArray_IS_F_CONTIGUOUS(like) and not cnp.PyArray_IS_C_CONTIGUOUS(like))
+        out = fresh(ndim, shape, cnp.NPY_FLOAT32,
+                    cnp.PyArray_IS_F_CONTIGUOUS(like) and not cnp.PyArray_IS_C_CONTIGUOUS(like))
         call.broadcast_strides(out, out, strides[0], 0)
     call.c.work = cnp.PyArray_SIZE(out)
     if call.c.work == 0:
@@ -1391,6 +1459,16 @@ def same_order(Array x, Array like):
     return True
 
 
+def empty_array(tuple shape not None, cnp.dtype dtype not None, order="C"):
+    cdef cnp.npy_intp[MAX_DIMS] sizes
+    cdef int axis, ndim = len(shape)
+    if ndim > MAX_DIMS or dtype.num > cnp.NPY_LONGDOUBLE or dtype.byteorder == b">":
+        return np.empty(shape, dtype, order)
+    for axis in range(ndim):
+        sizes[axis] = shape[axis]
+    return fresh(ndim, sizes, dtype.num, order == "F")
+
+
 def as_array(x):
     return x if isinstance(x, cnp.ndarray) else helpers["as_array"](x)
 
@@ -1420,24 +1498,22 @@ def linear(x, weight, bias=None, bint relu=False):
 
 
 def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
-    cdef Array dx = None, dweight = None, dbias = None
-    cdef int64_t m, n, k
-    cdef bint done = True
-    if unseen() and plain(dy) and plain(x) and plain(weight):
-        if cnp.PyArray_NDIM(<Array>dy) == cnp.PyArray_NDIM(<Array>x) == cnp.PyArray_NDIM(<Array>weight) == 2:
-            m, n, k = cnp.PyArray_DIM(<Array>dy, 0), cnp.PyArray_DIM(<Array>dy, 1), cnp.PyArray_DIM(<Array>x, 1)
-            if to_x:
-                dx = empty(2, m, k)
-                done = ran_product(matmul_row, dx, <Array>dy, <Array>weight)
-            if to_weight and done:
-                dweight = empty(2, n, k, True)
-                done = ran_weight_grad(dweight, <Array>x, <Array>dy)
-            if to_bias and done:
-                dbias = empty(1, n, 0)
-                done = ran_column_sums(dbias, <Array>dy)
-            if done:
-                return dx, dweight, dbias
-    return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+    cdef Array g, a, dx = None, dweight = None, dbias = None
+    if not (unseen() and plain(dy) and plain(x) and plain(weight) and cnp.PyArray_NDIM(<Array>dy) == 2
+            and cnp.PyArray_NDIM(<Array>x) == 2 and cnp.PyArray_NDIM(<Array>weight) == 2):
+        return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+    g, a = <Array>dy, <Array>x
+    if to_x:
+        dx = matmul(g, weight)
+    if to_weight:
+        dweight = empty(2, cnp.PyArray_DIM(g, 1), cnp.PyArray_DIM(a, 1), True)
+        if not ran_weight_grad(dweight, a, g) and not ran(matmul_row, (dweight.T, a.T, g), ()):
+            return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+    if to_bias:
+        dbias = empty(1, cnp.PyArray_DIM(g, 1), 0)
+        if not ran_column_sums(dbias, g):
+            dbias = reduce("sum", g, 0)
+    return dx, dweight, dbias
 
 
 def reduce(name, x, axis=None, keepdims=False):
@@ -1453,7 +1529,7 @@ def reduce(name, x, axis=None, keepdims=False):
                 if keepdims or not (axis is None or reduced[i]):
                     narrow[left] = wide[i]
                     left += 1
-            out = cnp.PyArray_EMPTY(left, narrow, cnp.NPY_FLOAT32, False)
+            out = fresh(left, narrow, cnp.NPY_FLOAT32, False)
             kept = out if keepdims else cnp.PyArray_SimpleNewFromData(ndim, wide, cnp.NPY_FLOAT32, cnp.PyArray_DATA(out))
             if ran(row_of(name), (kept, x), ()):
                 return out
