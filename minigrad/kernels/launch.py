@@ -373,30 +373,41 @@ def where(condition: Any, a: Any, b: Any) -> Array:
 
 
 def _broadcast(name: str, dtype: np.dtype[Any], arrays: Sequence[Array]) -> Array:
-    first = arrays[-1]
-    if all(a.shape == first.shape for a in arrays):
-        out = np.empty_like(first)
-    else:
-        try:
-            shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        except ValueError:
-            shapes = " and ".join(str(a.shape) for a in arrays)
-            raise ValueError(f"{name} cannot broadcast shapes {shapes} together") from None
-        widest = [a for a in arrays if a.shape == shape]
-        out = np.empty_like(widest[0], dtype) if widest else np.empty(shape, dtype)
+    out = _destination(name, dtype, arrays)
     launch(name, (out, *arrays))
     return out
 
 
+def _destination(name: str, dtype: DTypeLike, arrays: Sequence[Array]) -> Array:
+    """Room for what arrays broadcast to, in the memory order of one that has its shape."""
+    first = arrays[-1]
+    if all(a.shape == first.shape for a in arrays):
+        return np.empty_like(first, dtype)
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        shapes = " and ".join(str(a.shape) for a in arrays)
+        raise ValueError(f"{name} cannot broadcast shapes {shapes} together") from None
+    widest = [a for a in arrays if a.shape == shape]
+    return np.empty_like(widest[0], dtype) if widest else np.empty(shape, dtype)
+
+
+def ufunc(name: str, function: Callable[..., Any], dtype: DTypeLike, *arrays: Array) -> Array:
+    """``function(*arrays, out=out)`` of arrays broadcast together, in NumPy: for what has no kernel."""
+    out = _destination(name, dtype, arrays)
+    launch_python(lambda out, *arrays: function(*arrays, out=out), out, *arrays, name=name)
+    return out
+
+
+def float_ufunc(name: str, function: Callable[..., Any], *operands: Any) -> Array:
+    """``ufunc`` in the floating dtype of the operands; integers become float32."""
+    dtype = result_dtype("exp", *operands)
+    return ufunc(name, function, dtype, *[as_dtype(x, dtype) for x in operands])
+
+
 def compare(function: Callable[..., Any], a: Any, b: Any) -> Array:
     """A NumPy comparison of two operands, as a bool array."""
-    a, b = _comparable(a, b), _comparable(b, a)
-    try:
-        out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.bool_)
-    except ValueError:
-        raise ValueError(f"{function.__name__} cannot broadcast shapes {a.shape} and {b.shape} together") from None
-    launch_python(lambda out, a, b: function(a, b, out=out), out, a, b, name=function.__name__)
-    return out
+    return ufunc(function.__name__, function, np.bool_, _comparable(a, b), _comparable(b, a))
 
 
 def _comparable(x: Any, other: Any) -> Array:

@@ -13,6 +13,15 @@ from ..tensor import Tensor
 from .domain import Domain
 
 
+def as_tensor(x: Any) -> Tensor:
+    """``x`` as a Tensor, where operations put together must see its shape; they take no lists either."""
+    if not isinstance(x, Tensor | np.ndarray | np.generic | int | float):
+        raise TypeError(
+            f"operations take tensors, arrays and numbers, got {type(x).__name__}; minigrad.tensor() converts"
+        )
+    return x if isinstance(x, Tensor) else Tensor(as_array(x))
+
+
 @operation(x=lambda g, x_shape: reshape(g, x_shape), view=True, domain=Domain(attributes={"shape": "shape"}))
 def reshape(x: Any, /, shape: Any) -> Array:
     """The same elements, in C order, in another shape; one length may be -1."""

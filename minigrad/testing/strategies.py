@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.convolution import count_windows
-from ..ops.domain import Bits, Boolean, Domain, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Real
 from ..random import Generator
 
 try:
@@ -28,9 +28,11 @@ _DIMS = 3  # the most axes
 
 
 def arguments(
-    operation: Operation, dtype: DTypeLike = np.float64
+    operation: Operation | Callable[..., Any], dtype: DTypeLike = np.float64
 ) -> st.SearchStrategy[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Arguments ``(args, kwargs)`` at which ``operation`` is defined and smooth, floating arrays of ``dtype``.
+
+    operation : an operation, or a function of operations that states its domain (``minigrad.ops.domain.composed``).
 
     Shapes are small, and empty or 0-d where the domain allows it; an optional input
     is sometimes None.  A generator among the attributes moves with each call: copy it.
@@ -42,13 +44,14 @@ def arguments(
     ...     args, kwargs = call
     ...     check_grads(mg.multiply, *args, **kwargs)
     """
-    if operation.domain is None:
-        raise ValueError(f"{operation.name} states no domain")
-    return _arguments(operation, operation.domain, np.dtype(dtype))
+    domain = getattr(operation, "domain", None)
+    if domain is None:
+        raise ValueError(f"{operation.__name__} states no domain")
+    return _arguments(operation, domain, np.dtype(dtype))
 
 
 @st.composite
-def _arguments(draw: st.DrawFn, operation: Operation, domain: Domain, dtype: np.dtype[Any]) -> Any:
+def _arguments(draw: st.DrawFn, operation: Any, domain: Domain, dtype: np.dtype[Any]) -> Any:
     names = list(operation.inputs) * (draw(st.integers(1, 3)) if operation.variadic else 1)
     shapes, attributes = draw(_shapes(domain.shapes, len(names)))
     known = dict(zip(names, shapes, strict=True))
@@ -71,6 +74,8 @@ def _values(
     kind = domain.inputs.get(name, Real())
     if isinstance(kind, Boolean):
         return hnp.arrays(np.bool_, shape)
+    if isinstance(kind, Integer):
+        return hnp.arrays(np.int64, shape, elements=st.integers(kind.low, kind.high))
     if isinstance(kind, Labels):
         return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][-1] - 1))
     if isinstance(kind, Bits):

@@ -110,41 +110,73 @@ def unreduced(g: Any, axis: Any) -> Any:
     return np.expand_dims(g, axis) if axis is not None else g
 
 
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def silu_grad(dy: Any, x: Any) -> Any:
+    s = special.expit(x)
+    return dy * (s + x * s * (1 - s))
+
+
+def gelu(x: Any, approximate: str) -> Any:
+    if approximate == "none":
+        return x * special.ndtr(x)
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "astype": lambda x, dtype: x.astype(dtype),
     "col2im": col2im,
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "hardtanh": lambda x, min_val, max_val: np.clip(x, min_val, max_val),
     "im2col": im2col,
-    "clip": lambda x, min, max: x if min is max is None else np.clip(x, min, max),
+    "clip": np.clip,
+    "clip_between": np.clip,
     "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
     "dropout_and_mask": dropout,
     "dropout_grad": dropout_grad,
     "erf": special.erf,
-    "gelu": lambda x: x * special.ndtr(x),
+    "elu": elu,
+    "exact_gelu": lambda x: x * special.ndtr(x),
+    "gelu": gelu,
     "gelu_grad": lambda dy, x: dy * (special.ndtr(x) + x * stats.norm.pdf(x)),
     "getitem": lambda x, index: x[index],
     "getitem_grad": getitem_grad,
     "greater_share": lambda a, b: np.heaviside(a - b, 0.5),
     "layer_norm_last": layer_norm,
     "layer_norm_grad": layer_norm_grad,
+    "leaky_relu": lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
     "linear": lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
     "linear_weight_grad": lambda dy, x: dy.T @ x,
+    "log_sigmoid": special.log_expit,
     "log_softmax": special.log_softmax,
     "log_softmax_grad": log_softmax_grad,
     "logsumexp": special.logsumexp,
     "matmul_arrays": np.matmul,
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
     "permute_dims": np.transpose,
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "relu_grad": lambda dy, y: np.where(y > 0, dy, 0),
     "reshape": np.reshape,
+    "round": np.round,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
     "sample_cross_entropy": cross_entropy,
     "sample_cross_entropy_grad": cross_entropy_grad,
     "sigmoid": special.expit,
     "sigmoid_grad": lambda dy, y: dy * y * (1 - y),
+    "selu": lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772),
+    "silu": lambda x: x * special.expit(x),
+    "silu_grad": silu_grad,
     "softmax": special.softmax,
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "softsign": lambda x: x / (1 + np.abs(x)),
     "spread": lambda g, shape, axis: np.zeros(shape) + (g if g.ndim == len(shape) else unreduced(g, axis)),
     "softmax_grad": softmax_grad,
     "tanh_grad": lambda dy, y: dy * (1 - y * y),
     "within": within,
+    "xlogy": special.xlogy,
 }
 
 
