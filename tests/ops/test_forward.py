@@ -155,6 +155,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "logsumexp": special.logsumexp,
     "matmul_arrays": np.matmul,
     "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "one_hot": lambda labels, num_classes, dtype: np.eye(num_classes, dtype=dtype)[labels],
+    "pad_constant": lambda x, pad_width, value: np.pad(x, pad_width, constant_values=value) if x.ndim else x,
     "permute_dims": np.transpose,
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
@@ -175,6 +177,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "spread": lambda g, shape, axis: np.zeros(shape) + (g if g.ndim == len(shape) else unreduced(g, axis)),
     "softmax_grad": softmax_grad,
     "tanh_grad": lambda dy, y: dy * (1 - y * y),
+    "tile": lambda x, repetitions: np.tile(x, repetitions),
     "within": within,
     "xlogy": special.xlogy,
 }
