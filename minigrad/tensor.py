@@ -258,8 +258,27 @@ class Tensor:
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.mean(self, axis, keepdims)
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.max(self, axis, keepdims)
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.min(self, axis, keepdims)
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.prod(self, axis, keepdims)
+    def var(self, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis, correction, keepdims)
+    def std(self, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        return ops.std(self, axis, correction, keepdims)
+    def norm(self, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
+        return ops.norm(self, axis, keepdims, ord)
+    def median(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.median(self, axis, keepdims)
+    def logsumexp(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.logsumexp(self, axis, keepdims)
+    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.any(self, axis, keepdims)
+    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.all(self, axis, keepdims)
+    def count_nonzero(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.count_nonzero(self, axis, keepdims)
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmax(self, axis, keepdims)
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmin(self, axis, keepdims)
+    def cumsum(self, axis: int | None = None) -> Tensor: return ops.cumsum(self, axis)
+    def cumprod(self, axis: int | None = None) -> Tensor: return ops.cumprod(self, axis)
+    def cummax(self, axis: int | None = None) -> Tensor: return ops.cummax(self, axis)
+    def sort(self, axis: int | None = -1, descending: bool = False) -> Tensor: return ops.sort(self, axis, descending)
+    def argsort(self, axis: Any = -1, descending: bool = False) -> Tensor: return ops.argsort(self, axis, descending)
+    def topk(self, k: int, axis: int = -1, largest: bool = True) -> Any: return ops.topk(self, k, axis, largest)
     def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
     def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, shape[0] if len(shape) == 1 else shape)

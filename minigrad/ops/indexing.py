@@ -23,7 +23,7 @@ def _indices(name: str, index: Any) -> Any:
     return index
 
 
-def _along(name: str, index: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def along(name: str, index: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """What indexes element ``index`` along ``axis``, and along the others of ``shape`` every place in turn."""
     index = _indices(name, index)
     (place,) = normalize_axes((axis,), len(shape))
@@ -44,7 +44,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """The element ``indices`` names along ``axis``, at each place of the others; what argsort gives sorts so."""
     x = as_tensor(x) if axis is not None else reshape(x, -1)
-    return getitem(x, _along("take_along_axis", indices, 0 if axis is None else axis, x.shape))
+    return getitem(x, along("take_along_axis", indices, 0 if axis is None else axis, x.shape))
 
 
 def gather(x: Any, axis: int, index: Any) -> Tensor:
@@ -52,7 +52,7 @@ def gather(x: Any, axis: int, index: Any) -> Tensor:
     x, index = as_tensor(x), _indices("gather", index)
     if index.ndim != x.ndim:
         raise ValueError(f"gather needs indices of {x.ndim} axes, as the tensor has, got {index.shape}")
-    return getitem(x, _along("gather", index, axis, index.shape))
+    return getitem(x, along("gather", index, axis, index.shape))
 
 
 def scatter_add(x: Any, axis: int, index: Any, source: Any) -> Tensor:
@@ -66,7 +66,7 @@ def scatter_add(x: Any, axis: int, index: Any, source: Any) -> Tensor:
     if not (x.ndim == source.ndim == index.ndim) or any(n > m for n, m in zip(index.shape, source.shape, strict=True)):
         raise ValueError(f"scatter_add of {x.shape} needs indices within its source, got {index.shape}, {source.shape}")
     part = getitem(source, tuple(slice(n) for n in index.shape))
-    return add(x, getitem_grad(part, _along("scatter_add", index, axis, index.shape), x.shape))
+    return add(x, getitem_grad(part, along("scatter_add", index, axis, index.shape), x.shape))
 
 
 def index_add(x: Any, axis: int, index: Any, source: Any, alpha: float = 1) -> Tensor:

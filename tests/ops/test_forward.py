@@ -125,13 +125,40 @@ def gelu(x: Any, approximate: str) -> Any:
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
+def recurrence(a: Any, b: Any, axis: int) -> Any:
+    y = b.copy()
+    a, moved = np.moveaxis(a, axis, 0), np.moveaxis(y, axis, 0)
+    for i in range(1, len(moved)):
+        moved[i] = a[i] * moved[i - 1] + b.take(i, axis)
+    return y
+
+
+def argsort(x: Any, axis: Any, descending: bool = False) -> Any:
+    return np.argsort(-x if descending else x, axis)  # no ties are drawn
+
+
+def sort(x: Any, axis: Any, descending: bool = False) -> Any:
+    return -np.sort(-x, axis) if descending else np.sort(x, axis)
+
+
+def cummax_places(x: Any, axis: int) -> Any:
+    best = np.maximum.accumulate(x, axis)
+    return np.apply_along_axis(lambda row: np.searchsorted(row, row), axis, best)
+
+
 OWN: dict[str, Callable[..., Any]] = {
+    "argsort": argsort,
     "astype": lambda x, dtype: x.astype(dtype),
     "col2im": col2im,
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "hardtanh": lambda x, min_val, max_val: np.clip(x, min_val, max_val),
     "im2col": im2col,
     "clip": np.clip,
+    "cummax": lambda x, axis: np.maximum.accumulate(x.ravel() if axis is None else x, axis or 0),
+    "cummax_along": np.maximum.accumulate,
+    "cummax_places": cummax_places,
+    "cumprod_along": np.cumprod,
+    "cumsum_along": np.cumsum,
     "clip_between": np.clip,
     "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
     "dropout_and_mask": dropout,
@@ -155,9 +182,12 @@ OWN: dict[str, Callable[..., Any]] = {
     "logsumexp": special.logsumexp,
     "matmul_arrays": np.matmul,
     "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "norm": np.linalg.vector_norm,
+    "order_along": argsort,
     "one_hot": lambda labels, num_classes, dtype: np.eye(num_classes, dtype=dtype)[labels],
     "pad_constant": lambda x, pad_width, value: np.pad(x, pad_width, constant_values=value) if x.ndim else x,
     "permute_dims": np.transpose,
+    "recurrence": recurrence,
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "relu_grad": lambda dy, y: np.where(y > 0, dy, 0),
@@ -172,6 +202,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "silu": lambda x: x * special.expit(x),
     "silu_grad": silu_grad,
     "softmax": special.softmax,
+    "sort": sort,
+    "sort_with_order": lambda x, axis, descending: (sort(x, axis, descending), argsort(x, axis, descending)),
     "softplus": lambda x: np.logaddexp(x, 0),
     "softsign": lambda x: x / (1 + np.abs(x)),
     "spread": lambda g, shape, axis: np.zeros(shape) + (g if g.ndim == len(shape) else unreduced(g, axis)),
