@@ -282,7 +282,7 @@ def cumsum(x: Any, /, axis: int | None = None) -> Tensor:
 
 @operation(
     joint=lambda g, a, y, axis: _recurrence_grads(_backwards(a, g, axis), y, axis),
-    domain=Domain("(i,j),(i,j)", attributes={"axis": (0, -1)}),
+    domain=Domain("(j),(j)", attributes={"axis": (0, -1)}),
 )
 def recurrence(a: Any, b: Any, /, axis: int) -> Array:
     """``y[i] = a[i] y[i - 1] + b[i]`` along ``axis``, from ``y[0] = b[0]``: what products and filters run on."""
