@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.launch import Array, as_array, as_dtype, elementwise, normalize_axes, result_dtype, unary
+from ..kernels.launch import Array, as_array, as_dtype, compare, elementwise, normalize_axes, result_dtype, unary
+from ..kernels.launch import where as launch_where
 from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain, Real, composed
@@ -19,16 +20,16 @@ from .elementwise import (
     expm1,
     greater,
     relu,
-    relu_grad,
     sigmoid,
     sigmoid_grad,
     square,
     tanh,
     where,
+    within,
 )
-from .shape import as_tensor, getitem, reshape
+from .shape import as_tensor, concat, reshape
 
-KINK = Domain(inputs={"x": Real(exclude=(0,))})
+KINK = Real(exclude=(0,))
 
 
 def _from(least: float, x: Any) -> Array:
@@ -56,7 +57,7 @@ def log_sigmoid(x: Any, /) -> Array:
     return elementwise("subtract", elementwise("minimum", x, 0.0), _log1p_exp(x))
 
 
-@operation(x=lambda g, x: g / square(abs(x) + 1), domain=KINK)
+@operation(x=lambda g, x: g / square(abs(x) + 1), domain=Domain(inputs={"x": KINK}, kinks="second derivative 0 at 0"))
 def softsign(x: Any, /) -> Array:
     """``x / (1 + |x|)``; -1 and 1 at the infinities."""
     x = as_dtype(as_array(x), result_dtype("exp", x))
@@ -131,23 +132,40 @@ def mish(x: Any, /) -> Tensor:
     return x * tanh(softplus(x))
 
 
-@composed(Domain(inputs={"x": Real(exclude=(0,))}, attributes={"alpha": (1.0, 0.5)}))
+@composed(Domain(inputs={"x": KINK}, attributes={"alpha": (1.0, 0.5)}, kinks="alpha at 0"))
 def elu(x: Any, /, alpha: float = 1.0) -> Tensor:
     """x above 0, ``alpha (e ** x - 1)`` below (Clevert, Unterthiner and Hochreiter 2015); slope alpha at 0."""
     return relu(x) + expm1(clip(x, max=0.0)) * alpha
 
 
-@composed(KINK)
+@composed(Domain(inputs={"x": KINK}, kinks="1.7581, that from below, at 0"))
 def selu(x: Any, /) -> Tensor:
     """1.0507 elu(x, 1.67326), which keeps mean 0 and variance 1 (Klambauer et al. 2017)."""
     return elu(x, 1.6732632423543772) * 1.0507009873554805
 
 
-@composed(Domain(inputs={"x": Real(exclude=(0,))}, attributes={"negative_slope": (0.01, 0.3)}))
-def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Tensor:
+SLOPED = Domain("broadcast", {"x": KINK}, {"negative_slope": (0.01, 0.3)}, kinks="negative_slope at 0")
+
+
+@operation(x=lambda g, x, negative_slope: leaky_relu_grad(g, x, negative_slope), domain=SLOPED)
+def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Array:
     """x above 0, ``negative_slope x`` below and at 0 (Maas, Hannun and Ng 2013)."""
-    x = as_tensor(x)
-    return where(greater(x, 0), x, x * negative_slope)
+    return _sloped(x, x, negative_slope)
+
+
+@operation(
+    dy=lambda g, x, negative_slope: leaky_relu_grad(g, x, negative_slope),
+    outputs=("dx",),
+    broadcasts=True,
+    domain=SLOPED,
+)
+def leaky_relu_grad(dy: Any, x: Any, /, negative_slope: float) -> Array:
+    """``dy`` where x is above 0, else ``negative_slope dy``."""
+    return _sloped(x, dy, negative_slope)
+
+
+def _sloped(x: Any, y: Any, slope: float) -> Array:
+    return launch_where(compare(np.greater, x, 0), y, elementwise("multiply", y, float(slope)))
 
 
 def prelu(x: Any, weight: Any) -> Tensor:
@@ -165,34 +183,55 @@ def prelu(x: Any, weight: Any) -> Tensor:
 
 
 @operation(
-    x=lambda g, y, min_val, max_val: relu_grad(relu_grad(g, y - min_val), max_val - y),
-    domain=Domain(inputs={"x": Real(exclude=(-1, 1))}, attributes={"min_val": (-1.0,), "max_val": (1.0,)}),
+    x=lambda g, x, min_val, max_val: g * within(x, *_between(x.dtype.type, min_val, max_val)),
+    domain=Domain(
+        inputs={"x": Real(exclude=(-1, 1))},
+        attributes={"min_val": (-1.0,), "max_val": (1.0,)},
+        kinks="0 at the bounds",
+    ),
 )
 def hardtanh(x: Any, /, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """``x`` held between two numbers; unlike that of ``clip``, the gradient is 0 at the bounds, as in PyTorch."""
-    if not min_val <= max_val:
-        raise ValueError(f"hardtanh needs min_val <= max_val, got {min_val} and {max_val}")
+    if not min_val < max_val:
+        raise ValueError(f"hardtanh needs min_val < max_val, got {min_val} and {max_val}")
     return unary("clip", as_dtype(as_array(x), result_dtype("exp", x)), min_val, max_val)
 
 
-@composed(Domain(inputs={"x": Real(-2, 8, exclude=(0, 6))}))
+def _between(real: Any, low: float, high: float) -> tuple[float, float]:
+    """The closed interval of floats in an open one."""
+    return float(np.nextafter(real(low), real(high))), float(np.nextafter(real(high), real(low)))
+
+
+@composed(Domain(inputs={"x": Real(-2, 8, exclude=(0, 6))}, kinks="0 at 0 and 6"))
 def relu6(x: Any, /) -> Tensor:
     """``min(max(x, 0), 6)``, with gradient 0 at 0 and 6."""
     return hardtanh(x, 0.0, 6.0)
 
 
-@composed(Domain(inputs={"x": Real(-5, 5, exclude=(-3, 3))}))
+@composed(Domain(inputs={"x": Real(-5, 5, exclude=(-3, 3))}, kinks="0 at -3, 1 at 3"))
 def hardswish(x: Any, /) -> Tensor:
     """``x relu6(x + 3) / 6`` (Howard et al. 2019); 0 at -inf, slope 0 at -3 and 1 at 3."""
     return clip(x, -3.0) * relu6(add(x, 3)) / 6
 
 
-def glu(x: Any, axis: int = -1) -> Tensor:
-    """The first half of x along ``axis`` times the sigmoid of the second half (Dauphin et al. 2017)."""
-    x = as_tensor(x)
+def _halves(x: Any, axis: int) -> tuple[Any, Any]:
     (place,) = normalize_axes((axis,), x.ndim)
     half, odd = divmod(x.shape[place], 2)
     if odd:
         raise ValueError(f"glu halves an axis, but axis {axis} of {x.shape} is odd")
     before = (slice(None),) * place
-    return getitem(x, (*before, slice(half))) * sigmoid(getitem(x, (*before, slice(half, None))))
+    return x[(*before, slice(half))], x[(*before, slice(half, None))]
+
+
+@operation(
+    x=lambda g, x, axis: _glu_grad(g, *_halves(x, axis), axis), domain=Domain("(n,2)", attributes={"axis": (-1,)})
+)
+def glu(x: Any, /, axis: int = -1) -> Array:
+    """The first half of x along ``axis`` times the sigmoid of the second half (Dauphin et al. 2017)."""
+    a, b = _halves(as_array(x), axis)
+    return elementwise("multiply", a, unary("sigmoid", b))
+
+
+def _glu_grad(g: Any, a: Any, b: Any, axis: int) -> Tensor:
+    s = sigmoid(b)
+    return concat((g * s, sigmoid_grad(g * a, s)), axis)

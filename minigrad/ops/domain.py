@@ -55,19 +55,23 @@ class Domain:
         drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"`` and ``"columns"``,
         an image batch and the columns of its windows, all about them drawn; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
-        a capital one at least 1, and ``...`` are axes that broadcast together.
+        a capital one at least 1, a number itself, and ``...`` are axes that broadcast together.
     inputs : a Real, Boolean, Integer, Labels or Bits for each input name; inputs not named are ``Real()``.
     attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
         the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
         ``"permutation"``, ``"new axes"``, ``"unit axes"``, ``"index"``; or a ``"generator"``.
     apart : inputs whose elements keep the gap from each other where they meet (a maximum is not
         smooth at ties); one name alone means that all its elements do.
+    kinks : what the gradient is where the mathematical one is not defined, in words.
+    order : how often derivatives are checked, 0 where there is none.
     """
 
     shapes: str = "same"
     inputs: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
+    kinks: str = ""
+    order: int = 2
 
 
 def composed(domain: Domain) -> Callable[[Function], Function]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,9 @@ def divide(a: Any, b: Any, /) -> Array:
     a=lambda g, a, b: g * _power_slope(a, b),
     b=lambda g, a, y: g * y * _log_base(a),
     broadcasts=True,
-    domain=Domain("broadcast", {"a": Real(0.3, 2.5), "b": Real(-2, 3)}),
+    domain=Domain(
+        "broadcast", {"a": Real(0.3, 2.5), "b": Real(-2, 3)}, kinks="0 for a where b is 0, 0 for b where a is 0"
+    ),
 )
 def power(a: Any, b: Any, /) -> Array:
     """``a ** b``.  At b = 0 the gradient of a is 0; at a = 0 that of b is 0."""
@@ -88,7 +91,7 @@ def _log_base(a: Any) -> Any:
     a=lambda g, a, b: g * greater_share(a, b),
     b=lambda g, a, b: g * greater_share(b, a),
     broadcasts=True,
-    domain=Domain("broadcast", apart=("a", "b")),
+    domain=Domain("broadcast", apart=("a", "b"), kinks="half for each at a tie"),
 )
 def maximum(a: Any, b: Any, /) -> Array:
     """The larger of a and b, NaN where either is NaN.  At a tie each takes half the gradient."""
@@ -99,7 +102,7 @@ def maximum(a: Any, b: Any, /) -> Array:
     a=lambda g, a, b: g * greater_share(b, a),
     b=lambda g, a, b: g * greater_share(a, b),
     broadcasts=True,
-    domain=Domain("broadcast", apart=("a", "b")),
+    domain=Domain("broadcast", apart=("a", "b"), kinks="half for each at a tie"),
 )
 def minimum(a: Any, b: Any, /) -> Array:
     """The smaller of a and b, NaN where either is NaN.  At a tie each takes half the gradient."""
@@ -117,7 +120,9 @@ def greater_share(a: Any, b: Any, /) -> Array:
     x=lambda g, y, x: -g * _over_radius(y, x),
     outputs=("angle",),
     broadcasts=True,
-    domain=Domain("broadcast", {"y": Real(exclude=(0,), gap=0.3), "x": Real(exclude=(0,), gap=0.3)}),
+    domain=Domain(
+        "broadcast", {"y": Real(exclude=(0,), gap=0.3), "x": Real(exclude=(0,), gap=0.3)}, kinks="0 at the origin"
+    ),
 )
 def atan2(y: Any, x: Any, /) -> Array:
     """The angle of the point (x, y), in [-pi, pi]; at the origin both gradients are 0."""
@@ -139,7 +144,9 @@ def _nonzero(x: Tensor) -> Tensor:
     a=lambda g, a, y: g * (a / _nonzero(y)),
     b=lambda g, b, y: g * (b / _nonzero(y)),
     broadcasts=True,
-    domain=Domain("broadcast", {"a": Real(exclude=(0,), gap=0.3), "b": Real(exclude=(0,), gap=0.3)}),
+    domain=Domain(
+        "broadcast", {"a": Real(exclude=(0,), gap=0.3), "b": Real(exclude=(0,), gap=0.3)}, kinks="0 at the origin"
+    ),
 )
 def hypot(a: Any, b: Any, /) -> Array:
     """``sqrt(a^2 + b^2)``, without overflow; at a = b = 0 both gradients are 0."""
@@ -150,7 +157,7 @@ def hypot(a: Any, b: Any, /) -> Array:
     a=lambda g, a, b: g * sigmoid(_difference(a, b)),
     b=lambda g, a, b: g * sigmoid(_difference(b, a)),
     broadcasts=True,
-    domain=PAIR,
+    domain=Domain("broadcast", kinks="half for each at equal infinities"),
 )
 def logaddexp(a: Any, b: Any, /) -> Array:
     """``log(e ** a + e ** b)``, without overflow.  Equal infinities share the gradient evenly."""
@@ -166,7 +173,7 @@ def _difference(a: Any, b: Any) -> Tensor:
     x=lambda g, x, y: g * log(_inside(x, y)),
     y=lambda g, x, y: g * x / _inside(x, y),
     broadcasts=True,
-    domain=Domain("broadcast", {"x": Real(), "y": Real(0.3, 3)}),
+    domain=Domain("broadcast", {"y": Real(0.3, 3)}, kinks="0 where x is 0 and y at most 0"),
     outputs=("product",),
 )
 def xlogy(x: Any, y: Any, /) -> Array:
@@ -186,9 +193,9 @@ def _inside(x: Any, y: Any) -> Tensor:
 
 @operation(
     a=lambda g: g,
-    b=lambda g, a, b: -g * floor_divide(a, b),
+    b=lambda g, a, b, y: -g * round((a - y) / b),
     broadcasts=True,
-    domain=Domain("broadcast", {"a": Real(0.2, 0.8), "b": Real(1, 2)}),
+    domain=Domain("broadcast", {"a": Real(0.2, 0.8), "b": Real(1, 2)}, kinks="1 and -floor(a / b) at the jumps"),
 )
 def remainder(a: Any, b: Any, /) -> Array:
     """``a - b floor(a / b)``, of b's sign, ``a % b``; between its jumps the slopes are 1 and ``-floor(a / b)``."""
@@ -227,7 +234,7 @@ def negative(x: Any, /) -> Array:
     return unary("negative", as_array(x))
 
 
-@operation(x=lambda g, x: g * sign(x), domain=Domain(inputs={"x": Real(exclude=(0,))}))
+@operation(x=lambda g, x: g * sign(x), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
 def abs(x: Any, /) -> Array:
     """``|x|``, with gradient 0 at 0."""
     return unary("absolute", as_array(x))
@@ -245,7 +252,7 @@ def square(x: Any, /) -> Array:
     return unary("square", as_array(x))
 
 
-@operation(x=lambda g, y: g * 0.5 / y, domain=Domain(inputs={"x": Real(0.3, 4)}))
+@operation(x=lambda g, y: g * 0.5 / y, domain=Domain(inputs={"x": Real(0.3, 4)}, kinks="inf at 0"))
 def sqrt(x: Any, /) -> Array:
     """The square root; NaN below 0."""
     return unary("sqrt", as_array(x))
@@ -409,7 +416,7 @@ def sigmoid_grad(dy: Any, y: Any, /) -> Array:
     return elementwise("sigmoid_grad", dy, y)
 
 
-@operation(x=lambda g, y: relu_grad(g, y), domain=Domain(inputs={"x": Real(exclude=(0,))}))
+@operation(x=lambda g, y: relu_grad(g, y), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
 def relu(x: Any, /) -> Array:
     """``max(x, 0)``, with gradient 0 at 0."""
     return unary("relu", as_array(x))
@@ -426,7 +433,11 @@ def relu_grad(dy: Any, y: Any, /) -> Array:
     return elementwise("relu_grad", dy, y)
 
 
-CLIPPED = Domain(inputs={"x": Real(exclude=(-1, 1.5))}, attributes={"min": (-1.0, None), "max": (1.5, None)})
+CLIPPED = Domain(
+    inputs={"x": Real(exclude=(-1, 1.5))},
+    attributes={"min": (-1.0, None), "max": (1.5, None)},
+    kinks="passes at the bounds",
+)
 
 
 @composed(CLIPPED)
@@ -457,7 +468,7 @@ def clip_between(x: Any, /, min: float | None = None, max: float | None = None) 
     return unary("clip", x, low, high)
 
 
-@operation(domain=CLIPPED)
+@operation(domain=replace(CLIPPED, kinks=""))
 def within(x: Any, /, min: float | None = None, max: float | None = None) -> Array:
     """1.0 where ``min <= x <= max``, else 0.0."""
     return unary("within", as_array(x), *_bounds(min, max))

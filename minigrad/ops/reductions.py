@@ -1,6 +1,7 @@
 """Reductions over any axes."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from .shape import as_tensor, flip, getitem, getitem_grad, pad_constant, permute
 
 REDUCE = Domain(attributes={"axis": "axes", "keepdims": (False, True)})
 NONEMPTY = Domain("nonempty", attributes={"axis": "axes", "keepdims": (False, True)})
-EXTREMUM = Domain("nonempty", attributes={"axis": "axes", "keepdims": (False, True)}, apart=("x",))
-APART = Domain("nonempty", attributes={"axis": "axis"}, apart=("x",))
+EXTREMUM = Domain(
+    "nonempty", attributes={"axis": "axes", "keepdims": (False, True)}, apart=("x",), kinks="ties share evenly"
+)
+APART = Domain("nonempty", attributes={"axis": "axis"}, apart=("x",), kinks="to the last of ties")
 ALONG = Domain("nonempty", attributes={"axis": "axis"})
 LINE = Domain(attributes={"axis": "axis or none"})
 POSITION = Domain("nonempty", attributes={"axis": "axis or none", "keepdims": (False, True)}, apart=("x",))
@@ -177,7 +180,7 @@ def count_nonzero(x: Any, /, axis: Any = None, keepdims: bool = False) -> Array:
     return _reduce_python(np.count_nonzero, x, axis, keepdims, np.int64)
 
 
-@composed(Domain("nonempty", attributes={"axis": "axes", "keepdims": (False, True)}, apart=("x",)))
+@composed(replace(EXTREMUM, kinks="to the first of ties in the middle"))
 def median(x: Any, /, axis: Any = None, keepdims: bool = False) -> Tensor:
     """The middle element over ``axis``, or the mean of the two middle ones, which share the gradient; NaN wins."""
     x = as_tensor(x)
@@ -203,7 +206,7 @@ def var(x: Any, /, axis: Any = None, correction: float = 0, keepdims: bool = Fal
     return sum(square(x - mean(x, axis, True)), axis, keepdims) / float(count)
 
 
-@composed(Domain("(M,N)", attributes=SPREAD.attributes, apart=("x",)))
+@composed(Domain("(M,N)", attributes=SPREAD.attributes, apart=("x",), kinks="0 where all are equal"))
 def std(x: Any, /, axis: Any = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The root of ``var``; where all elements are equal the gradient is 0."""
     return _root(var(x, axis, correction, keepdims))
@@ -221,6 +224,7 @@ def _root(x: Tensor) -> Tensor:
         {"x": Real(0.3, 3)},
         {"axis": "axes", "keepdims": (False, True), "ord": (2, 1, 3, 1.5, -1, np.inf, -np.inf)},
         apart=("x",),
+        kinks="0 at norm 0; ties of inf and -inf share evenly",
     )
 )
 def norm(x: Any, /, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
@@ -338,7 +342,7 @@ def cummax_along(x: Any, /, axis: int) -> Array:
     return _accumulate("cummax", np.maximum.accumulate, x, axis, x.dtype.newbyteorder("="))
 
 
-@operation(domain=APART)
+@operation(domain=replace(APART, kinks=""))
 def cummax_places(x: Any, /, axis: int) -> Array:
     """Where the largest element up to each place stands, the last one of ties."""
     x = as_array(x)
@@ -353,7 +357,7 @@ def cummax_places(x: Any, /, axis: int) -> Array:
     return out
 
 
-@composed(Domain(attributes={"axis": "axis or none"}, apart=("x",)))
+@composed(Domain(attributes={"axis": "axis or none"}, apart=("x",), kinks="to the last of ties"))
 def cummax(x: Any, /, axis: int | None = None) -> Tensor:
     """``y[i] = max(x[0], ..., x[i])`` along ``axis``, or of the flattened tensor; NaN wins.
 
@@ -365,6 +369,7 @@ def cummax(x: Any, /, axis: int | None = None) -> Tensor:
 # Order --------------------------------------------------------------------------------------------
 
 ORDER = Domain("nonempty", attributes={"axis": "axis", "descending": (False, True)}, apart=("x",))
+TIES = "ties keep their order, each its gradient"
 
 
 def _order(x: Array, axis: int, descending: bool) -> Array:
@@ -386,7 +391,7 @@ def _order(x: Array, axis: int, descending: bool) -> Array:
 @operation(
     x=lambda g, order, axis: take_along_axis(g[0], argsort(order, axis), axis),
     outputs=("y", "order"),
-    domain=ORDER,
+    domain=replace(ORDER, kinks=TIES),
 )
 def sort_with_order(x: Any, /, axis: int = -1, descending: bool = False) -> tuple[Array, Array]:
     """The elements in order along ``axis``, and where each stood; ties stay in their order, NaN counts as largest."""
@@ -401,7 +406,7 @@ def sort_with_order(x: Any, /, axis: int = -1, descending: bool = False) -> tupl
     return out, order
 
 
-@composed(Domain("nonempty", attributes={"axis": "axis or none", "descending": (False, True)}, apart=("x",)))
+@composed(replace(ORDER, attributes={"axis": "axis or none", "descending": (False, True)}, kinks=TIES))
 def sort(x: Any, /, axis: int | None = -1, descending: bool = False) -> Tensor:
     """The elements in order along ``axis``, or of the flattened tensor; NaN counts as largest.
 
@@ -410,7 +415,7 @@ def sort(x: Any, /, axis: int | None = -1, descending: bool = False) -> Tensor:
     return sort_with_order(*_line(x, axis), descending)[0]
 
 
-@composed(Domain("nonempty", attributes={"axis": "axis or none", "descending": (False, True)}, apart=("x",)))
+@composed(replace(ORDER, attributes={"axis": "axis or none", "descending": (False, True)}, order=0))
 def argsort(x: Any, /, axis: int | None = -1, descending: bool = False) -> Tensor:
     """Where the elements stand in order along ``axis``, or in the flattened tensor; ties as they come."""
     return order_along(*_line(x, axis), descending)

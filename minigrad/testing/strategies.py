@@ -126,7 +126,9 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
 def _signature(draw: st.DrawFn, signature: str) -> Shapes:
     specs = [spec.split(",") for spec in re.findall(r"\(([^)]+)\)", signature)]
     letters = sorted({name for spec in specs for name in spec if name != "..."})
-    lengths = {name: (draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters}
+    lengths = {
+        name: (int(name) if name.isdecimal() else draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters
+    }
     loops = [i for i, spec in enumerate(specs) if "..." in spec]
     drawn: dict[int, Shape] = {}
     if loops:

@@ -42,6 +42,6 @@ def test_gradients(operation: Operation, data: st.DataObject) -> None:
     outputs = call(*args)
     results = outputs if isinstance(outputs, tuple) else (outputs,)
     if all(any(a is not None and a.dtype.kind == "f" for a in arrays) for arrays in (args, results)):
-        check_grads(call, *args)
+        check_grads(call, *args, order=operation.domain.order)
     else:
         assert not getattr(operation, "differentiable", False)
