@@ -25,6 +25,7 @@ Shapes = tuple[list[Shape], dict[str, Any]]  # of the inputs, and the attributes
 
 _SIDE = 3  # the longest axis
 _DIMS = 3  # the most axes
+_SIZE = 12  # the most elements of an array: two axes of the longest, and some of three
 
 
 def arguments(
@@ -108,9 +109,8 @@ def _apart(kind: Real, shape: Shape, parity: int, unique: bool) -> st.SearchStra
 def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
     if relation in ("same", "nonempty"):
         least = int(relation == "nonempty")
-        return hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE).map(
-            lambda shape: ([shape] * count, {})
-        )
+        shapes = hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE)
+        return shapes.filter(_is_small).map(lambda shape: ([shape] * count, {}))
     if relation == "joined":
         return _joined(count)
     if relation == "indexed":
@@ -120,6 +120,10 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
     if relation in ("image", "columns"):
         return _windowed(relation)
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
+
+
+def _is_small(shape: Shape) -> bool:
+    return math.prod(shape) <= _SIZE
 
 
 @st.composite
@@ -135,7 +139,8 @@ def _signature(draw: st.DrawFn, signature: str) -> Shapes:
         together = hnp.mutually_broadcastable_shapes(
             num_shapes=len(loops), max_dims=_DIMS - min(map(len, specs)) + 1, min_side=0, max_side=_SIDE
         )
-        drawn = dict(zip(loops, draw(together).input_shapes, strict=True))
+        small = together.filter(lambda shapes: _is_small(shapes.result_shape))
+        drawn = dict(zip(loops, draw(small).input_shapes, strict=True))
     parts = [[drawn[i] if name == "..." else lengths[name] for name in spec] for i, spec in enumerate(specs)]
     return [tuple(n for part in spec for n in part) for spec in parts], {}
 
