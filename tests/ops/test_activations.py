@@ -90,6 +90,7 @@ def test_limits(name: str, low: float, high: float) -> None:
     [
         (mg.elu, [-np.inf, 0, 1], [0, 1, 1]),
         (lambda x: mg.elu(x, alpha=0.5), [0, 1], [0.5, 1]),
+        (mg.selu, [0, 1], [1.7580993408473766, 1.0507009873554805]),
         (mg.leaky_relu, [-1, 0, 1], [0.01, 0.01, 1]),
         (mg.hardtanh, [-2, -1, 0, 1, 2], [0, 0, 1, 0, 0]),
         (mg.relu6, [-1, 0, 3, 6, 7], [0, 0, 1, 0, 0]),
@@ -99,6 +100,12 @@ def test_limits(name: str, low: float, high: float) -> None:
 )
 def test_subgradients(f: Any, at: list[float], expected: list[float]) -> None:
     np.testing.assert_allclose(gradients(f, at)[0], expected, rtol=1e-6)
+
+
+def test_the_second_derivative_of_softsign_is_0_at_0() -> None:
+    x = mg.tensor([-1.0, 0.0, 1.0], requires_grad=True)
+    (g,) = mg.grad(mg.softsign(x).sum(), x, create_graph=True)
+    np.testing.assert_allclose(mg.grad(g.sum(), x)[0].numpy(), [0.25, 0, -0.25])
 
 
 @pytest.mark.parametrize(
