@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.convolution import count_windows
-from ..ops.domain import Bits, Boolean, Domain, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Real
 from ..random import Generator
 
 try:
@@ -25,12 +25,15 @@ Shapes = tuple[list[Shape], dict[str, Any]]  # of the inputs, and the attributes
 
 _SIDE = 3  # the longest axis
 _DIMS = 3  # the most axes
+_SIZE = 12  # the most elements of an array: two axes of the longest, and some of three
 
 
 def arguments(
-    operation: Operation, dtype: DTypeLike = np.float64
+    operation: Operation | Callable[..., Any], dtype: DTypeLike = np.float64
 ) -> st.SearchStrategy[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Arguments ``(args, kwargs)`` at which ``operation`` is defined and smooth, floating arrays of ``dtype``.
+
+    operation : an operation, or a function of operations that states its domain (``minigrad.ops.domain.composed``).
 
     Shapes are small, and empty or 0-d where the domain allows it; an optional input
     is sometimes None.  A generator among the attributes moves with each call: copy it.
@@ -42,13 +45,14 @@ def arguments(
     ...     args, kwargs = call
     ...     check_grads(mg.multiply, *args, **kwargs)
     """
-    if operation.domain is None:
-        raise ValueError(f"{operation.name} states no domain")
-    return _arguments(operation, operation.domain, np.dtype(dtype))
+    domain = getattr(operation, "domain", None)
+    if domain is None:
+        raise ValueError(f"{operation.__name__} states no domain")
+    return _arguments(operation, domain, np.dtype(dtype))
 
 
 @st.composite
-def _arguments(draw: st.DrawFn, operation: Operation, domain: Domain, dtype: np.dtype[Any]) -> Any:
+def _arguments(draw: st.DrawFn, operation: Any, domain: Domain, dtype: np.dtype[Any]) -> Any:
     names = list(operation.inputs) * (draw(st.integers(1, 3)) if operation.variadic else 1)
     shapes, attributes = draw(_shapes(domain.shapes, len(names)))
     known = dict(zip(names, shapes, strict=True))
@@ -71,6 +75,8 @@ def _values(
     kind = domain.inputs.get(name, Real())
     if isinstance(kind, Boolean):
         return hnp.arrays(np.bool_, shape)
+    if isinstance(kind, Integer):
+        return hnp.arrays(np.int64, shape, elements=st.integers(kind.low, kind.high))
     if isinstance(kind, Labels):
         return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][-1] - 1))
     if isinstance(kind, Bits):
@@ -103,9 +109,8 @@ def _apart(kind: Real, shape: Shape, parity: int, unique: bool) -> st.SearchStra
 def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
     if relation in ("same", "nonempty"):
         least = int(relation == "nonempty")
-        return hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE).map(
-            lambda shape: ([shape] * count, {})
-        )
+        shapes = hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE)
+        return shapes.filter(_is_small).map(lambda shape: ([shape] * count, {}))
     if relation == "joined":
         return _joined(count)
     if relation == "indexed":
@@ -117,18 +122,25 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
 
 
+def _is_small(shape: Shape) -> bool:
+    return math.prod(shape) <= _SIZE
+
+
 @st.composite
 def _signature(draw: st.DrawFn, signature: str) -> Shapes:
     specs = [spec.split(",") for spec in re.findall(r"\(([^)]+)\)", signature)]
     letters = sorted({name for spec in specs for name in spec if name != "..."})
-    lengths = {name: (draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters}
+    lengths = {
+        name: (int(name) if name.isdecimal() else draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters
+    }
     loops = [i for i, spec in enumerate(specs) if "..." in spec]
     drawn: dict[int, Shape] = {}
     if loops:
         together = hnp.mutually_broadcastable_shapes(
             num_shapes=len(loops), max_dims=_DIMS - min(map(len, specs)) + 1, min_side=0, max_side=_SIDE
         )
-        drawn = dict(zip(loops, draw(together).input_shapes, strict=True))
+        small = together.filter(lambda shapes: _is_small(shapes.result_shape))
+        drawn = dict(zip(loops, draw(small).input_shapes, strict=True))
     parts = [[drawn[i] if name == "..." else lengths[name] for name in spec] for i, spec in enumerate(specs)]
     return [tuple(n for part in spec for n in part) for spec in parts], {}
 
