@@ -39,7 +39,24 @@ from .elementwise import (
     where,
 )
 from .linalg import linear, matmul
-from .neural import cross_entropy, dropout, layer_norm, log_softmax, mse_loss, softmax
+from .losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    multi_margin_loss,
+    multiclass_svm_loss,
+    nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+)
+from .neural import dropout, embedding, log_softmax, softmax
+from .normalization import batch_norm, group_norm, layer_norm, rms_norm
 from .reductions import argmax, argmin, logsumexp, max, mean, min, sum
 from .shape import assign_, broadcast_to, concat, expand_dims, getitem, permute_dims, reshape, squeeze, stack, swapaxes
 
@@ -52,6 +69,9 @@ __all__ = [
     "asarray",
     "assign_",
     "astype",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "broadcast_to",
     "clip",
     "concat",
@@ -60,6 +80,7 @@ __all__ = [
     "cross_entropy",
     "divide",
     "dropout",
+    "embedding",
     "equal",
     "erf",
     "exp",
@@ -71,6 +92,11 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "group_norm",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
     "less",
     "less_equal",
@@ -79,6 +105,7 @@ __all__ = [
     "log1p",
     "log_softmax",
     "logsumexp",
+    "margin_ranking_loss",
     "matmul",
     "max",
     "maximum",
@@ -86,8 +113,11 @@ __all__ = [
     "min",
     "minimum",
     "mse_loss",
+    "multi_margin_loss",
+    "multiclass_svm_loss",
     "multiply",
     "negative",
+    "nll_loss",
     "not_equal",
     "ones",
     "ones_like",
@@ -96,9 +126,12 @@ __all__ = [
     "reciprocal",
     "relu",
     "reshape",
+    "rms_norm",
     "sigmoid",
     "sign",
     "sin",
+    "smooth_l1_loss",
+    "soft_margin_loss",
     "softmax",
     "sqrt",
     "square",

@@ -21,10 +21,19 @@ class Boolean:
 
 
 @dataclass(frozen=True, slots=True)
+class Integer:
+    """Integers in ``[low, high]``, without a gradient."""
+
+    low: int = -4
+    high: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
-    """Class indices below the last length of input ``of``, without a gradient."""
+    """Class indices below a length of input ``of``, that of its last axis unless told, without a gradient."""
 
     of: str
+    axis: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Domain:
         an image batch and the columns of its windows, all about them drawn; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
         a capital one at least 1, and ``...`` are axes that broadcast together.
-    inputs : a Real, Boolean, Labels or Bits for each input name; inputs not named are ``Real()``.
+    inputs : a Real, Boolean, Integer, Labels or Bits for each input name; inputs not named are ``Real()``.
     attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
         the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
         ``"permutation"``, ``"new axes"``, ``"unit axes"``, ``"index"``; or a ``"generator"``.

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.convolution import count_windows
-from ..ops.domain import Bits, Boolean, Domain, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Real
 from ..random import Generator
 
 try:
@@ -71,8 +71,10 @@ def _values(
     kind = domain.inputs.get(name, Real())
     if isinstance(kind, Boolean):
         return hnp.arrays(np.bool_, shape)
+    if isinstance(kind, Integer):
+        return hnp.arrays(np.int64, shape, elements=st.integers(kind.low, kind.high))
     if isinstance(kind, Labels):
-        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][-1] - 1))
+        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][kind.axis] - 1))
     if isinstance(kind, Bits):
         return hnp.arrays(np.uint8, (math.prod(shapes[kind.of]) + 7) // 8)
     if name in domain.apart:
