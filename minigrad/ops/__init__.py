@@ -1,7 +1,7 @@
 """Every operation, by family.  Importing this package fills the table that Tensor's methods call."""
 
 from ..tensor import ops as _table
-from .convolution import conv2d
+from .convolution import conv1d, conv2d
 from .creation import arange, asarray, eye, full, ones, ones_like, tensor, zeros, zeros_like
 from .elementwise import (
     abs,
@@ -57,6 +57,7 @@ from .losses import (
 )
 from .neural import dropout, embedding, log_softmax, softmax
 from .normalization import batch_norm, group_norm, layer_norm, rms_norm
+from .pooling import avg_pool1d, avg_pool2d, global_avg_pool2d, max_pool1d, max_pool2d
 from .reductions import argmax, argmin, logsumexp, max, mean, min, sum
 from .shape import assign_, broadcast_to, concat, expand_dims, getitem, permute_dims, reshape, squeeze, stack, swapaxes
 
@@ -69,12 +70,15 @@ __all__ = [
     "asarray",
     "assign_",
     "astype",
+    "avg_pool1d",
+    "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "broadcast_to",
     "clip",
     "concat",
+    "conv1d",
     "conv2d",
     "cos",
     "cross_entropy",
@@ -90,6 +94,7 @@ __all__ = [
     "full",
     "gelu",
     "getitem",
+    "global_avg_pool2d",
     "greater",
     "greater_equal",
     "group_norm",
@@ -108,6 +113,8 @@ __all__ = [
     "margin_ranking_loss",
     "matmul",
     "max",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "mean",
     "min",

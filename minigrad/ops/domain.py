@@ -50,8 +50,10 @@ class Domain:
     shapes : ``"same"`` for all inputs, any or (``"nonempty"``) with at least one axis and no axis of
         length 0; ``"broadcast"`` together; ``"joined"``, differing along the drawn ``axis`` only;
         ``"indexed"``, that of an array of the drawn ``shape`` at the drawn ``index``; ``"reduced"``, the
-        drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"`` and ``"columns"``,
-        an image batch and the columns of its windows, all about them drawn; or a signature
+        drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"``, ``"columns"``
+        and ``"windows"``, an image batch, the columns of its windows, and one number of each window, all
+        about them drawn; ``"filled image"`` and ``"windows and filled image"``, where every window has
+        elements of the image; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
         a capital one at least 1, and ``...`` are axes that broadcast together.
     inputs : a Real, Boolean, Integer, Labels or Bits for each input name; inputs not named are ``Real()``.

@@ -114,8 +114,10 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
         return _indexed()
     if relation == "reduced":
         return _reduced()
-    if relation in ("image", "columns"):
+    if relation in ("image", "columns", "windows"):
         return _windowed(relation)
+    if relation.endswith("filled image"):
+        return _filled(relation, count)
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
 
 
@@ -175,7 +177,28 @@ def _windowed(draw: st.DrawFn, relation: str) -> Shapes:
     if relation == "image":
         return [(n, c, *size)], attributes
     windows = count_windows(size, **attributes)
-    return [(n, c * math.prod(kernel), math.prod(windows))], {"size": size, **attributes}
+    shape = (n, c * math.prod(kernel), math.prod(windows)) if relation == "columns" else (n, c, *windows)
+    return [shape], {"size": size, **attributes}
+
+
+@st.composite
+def _filled(draw: st.DrawFn, relation: str, count: int) -> Shapes:
+    """Images, of the first perhaps its windows, each of which has an element outside the padding."""
+    sides: list[Any] = []
+    for _ in range(2):
+        k = draw(st.integers(1, 3))
+        d = draw(st.integers(1, 1 if k == 3 else 2))
+        before, after = draw(st.tuples(*[st.integers(0, int(k > 1))] * 2))
+        reach = d * (k - 1) + 1
+        length = draw(st.integers(reach, max(reach, _SIDE)))
+        sides.append((length, k, draw(st.integers(1, 2)), (before, after), d))
+    size, kernel, stride, padding, dilation = zip(*sides, strict=True)
+    attributes = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    lead = draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (0, 1)]))
+    shapes = [(*lead, *size)] * count
+    if relation.startswith("windows"):
+        shapes[0] = (*lead, *count_windows(size, **attributes))
+    return shapes, attributes
 
 
 # Attributes ----------------------------------------------------------------------------

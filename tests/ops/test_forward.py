@@ -71,6 +71,32 @@ def col2im(columns: Any, size: Any, kernel: Any, stride: Any, padding: Any, dila
     return out
 
 
+def windows_of(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float = np.nan) -> Any:
+    """All windows of an image batch: (N, C, H', W', kernel)."""
+    x = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=fill)
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, (2, 3))
+    view = view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return view.reshape(*view.shape[:4], math.prod(kernel))
+
+
+def sum_windows_grad(dy: Any, size: Any, **about: Any) -> Any:
+    (n, c), kernel, windows = dy.shape[:2], math.prod(about["kernel"]), math.prod(dy.shape[2:])
+    columns = np.repeat(dy.reshape(n, c, 1, windows), kernel, 2)
+    return col2im(columns.reshape(n, c * kernel, windows), size, **about)
+
+
+def max_windows_at(dx: Any, x: Any, **about: Any) -> Any:
+    places = np.nanargmax(windows_of(x, **about), -1) if x.size else np.zeros(windows_of(x, **about).shape[:4], int)
+    return np.take_along_axis(windows_of(dx, **about), places[..., None], -1)[..., 0]
+
+
+def max_windows_grad(dy: Any, x: Any, **about: Any) -> Any:
+    out = np.zeros(x.size)
+    np.add.at(out, max_windows_at(np.arange(x.size).reshape(x.shape) * 1.0, x, **about).astype(int), dy)
+    return out.reshape(x.shape)
+
+
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
 
@@ -135,6 +161,9 @@ OWN: dict[str, Callable[..., Any]] = {
     "log_softmax_grad": log_softmax_grad,
     "logsumexp": special.logsumexp,
     "matmul_arrays": np.matmul,
+    "max_windows": lambda x, **about: windows_of(x, **about, fill=-np.inf).max(-1),
+    "max_windows_at": max_windows_at,
+    "max_windows_grad": max_windows_grad,
     "permute_dims": np.transpose,
     "pick": lambda x, labels: np.array([row[label] for row, label in zip(x, labels, strict=True)]),
     "pick_grad": lambda dy, labels, classes: dy[:, None] * (labels[:, None] == np.arange(classes)),
@@ -150,6 +179,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "softmax": special.softmax,
     "spread": lambda g, shape, axis: np.zeros(shape) + (g if g.ndim == len(shape) else unreduced(g, axis)),
     "softmax_grad": softmax_grad,
+    "sum_windows": lambda x, **about: windows_of(x, **about, fill=0).sum(-1),
+    "sum_windows_grad": sum_windows_grad,
     "tanh_grad": lambda dy, y: dy * (1 - y * y),
     "within": within,
 }
