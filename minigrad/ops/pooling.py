@@ -83,12 +83,12 @@ def max_windows_grad(dy: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Pa
     out = np.empty(x.shape, dy.dtype)
 
     def spread(out: Array, dy: Array, x: Array) -> None:
-        padded = np.pad(np.zeros_like(out), _around(padding))
+        out.fill(0)
+        padded, inside = _surrounded(out, padding, 0)
         for tap, hits, count in _maxima(x, kernel, stride, padding, dilation):
             place = tap_of(padded, tap, (dy.shape[2], dy.shape[3]), stride, dilation)
             place += np.where(hits, dy / count, 0)
-        (top, _), (left, _) = padding
-        np.copyto(out, padded[:, :, top : top + out.shape[2], left : left + out.shape[3]])
+        np.copyto(out, inside)
 
     launch_python(spread, out, dy, x, name="max_windows_grad")
     return out
@@ -106,7 +106,7 @@ def max_windows_at(dx: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Padd
 
     def collect(out: Array, dx: Array, x: Array) -> None:
         out.fill(0)
-        padded = np.pad(dx, _around(padding))
+        padded, _ = _surrounded(dx, padding, 0)
         for tap, hits, count in _maxima(x, kernel, stride, padding, dilation):
             taken = tap_of(padded, tap, (out.shape[2], out.shape[3]), stride, dilation)
             out += np.where(hits, taken / count, 0)
@@ -115,8 +115,13 @@ def max_windows_at(dx: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Padd
     return out
 
 
-def _around(padding: Padding) -> Any:
-    return ((0, 0), (0, 0), *padding)
+def _surrounded(x: Array, padding: Padding, fill: float) -> tuple[Array, Array]:
+    """A copy of x with padding of ``fill``, and where x is in it."""
+    (n, c, height, width), ((top, bottom), (left, right)) = x.shape, padding
+    padded = np.full((n, c, top + height + bottom, left + width + right), fill, x.dtype)
+    inside = padded[:, :, top : top + height, left : left + width]
+    inside[...] = x
+    return padded, inside
 
 
 def _maxima(
@@ -125,7 +130,7 @@ def _maxima(
     """For each place in the windows: where the largest element is there, and how many each window has."""
     windows = count_windows((x.shape[2], x.shape[3]), kernel, stride, padding, dilation)
     places = [(i, j) for i, j in np.ndindex(*kernel)]
-    low, own = (np.pad(x, _around(padding), constant_values=fill) for fill in (-np.inf, np.nan))  # NaN is nobody's
+    (low, _), (own, _) = (_surrounded(x, padding, fill) for fill in (-np.inf, np.nan))  # NaN is nobody's
     largest = reduce(np.maximum, [tap_of(low, place, windows, stride, dilation) for place in places])
     hits = [tap_of(own, place, windows, stride, dilation) == largest for place in places]
     count = np.maximum(np.sum(hits, axis=0), 1).astype(x.dtype)
