@@ -10,6 +10,7 @@ from .errors import CaptureError, GraphError
 from .kernels import num_threads, set_num_threads
 from .operations import operation
 from .ops import *  # noqa: F403
+from .ops import linalg
 from .random import manual_seed
 from .tensor import Tensor
 
@@ -29,6 +30,7 @@ __all__ = [
     "grad",
     "is_grad_enabled",
     "kernels",
+    "linalg",
     "manual_seed",
     "nn",
     "no_grad",

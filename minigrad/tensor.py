@@ -217,6 +217,9 @@ class Tensor:
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.mean(self, axis, keepdims)
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.max(self, axis, keepdims)
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.min(self, axis, keepdims)
+    def dot(self, other: Any) -> Tensor: return ops.dot(self, other)
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.trace(self, offset, axis1, axis2)
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmax(self, axis, keepdims)
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmin(self, axis, keepdims)
     def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 BUDGETS = {
     "engine": (480, ["minigrad/tensor.py", "minigrad/autograd.py"]),
     "declarations": (120, ["minigrad/operations.py"]),
-    "ops": (1600, ["minigrad/ops/*.py"]),
+    "ops": (1900, ["minigrad/ops/*.py"]),
     "kernels": (1750, ["minigrad/kernels/*.py", "minigrad/kernels/*.pyx"]),
     "capture": (700, ["minigrad/capture.py", "minigrad/passes.py"]),
     "csrc": (4000, ["csrc/*"]),

@@ -38,7 +38,7 @@ from .elementwise import (
     tanh,
     where,
 )
-from .linalg import linear, matmul
+from .linalg import dot, einsum, inner, linear, matmul, outer, tensordot, trace
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -83,7 +83,9 @@ __all__ = [
     "cos",
     "cross_entropy",
     "divide",
+    "dot",
     "dropout",
+    "einsum",
     "embedding",
     "equal",
     "erf",
@@ -100,6 +102,7 @@ __all__ = [
     "group_norm",
     "hinge_embedding_loss",
     "huber_loss",
+    "inner",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -128,6 +131,7 @@ __all__ = [
     "not_equal",
     "ones",
     "ones_like",
+    "outer",
     "permute_dims",
     "power",
     "reciprocal",
@@ -149,6 +153,8 @@ __all__ = [
     "swapaxes",
     "tanh",
     "tensor",
+    "tensordot",
+    "trace",
     "where",
     "zeros",
     "zeros_like",

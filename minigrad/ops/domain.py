@@ -29,6 +29,17 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """Matrices whose singular values lie from 1 to 3, at least 0.4 apart.
+
+    ``symmetric`` with eigenvalues of these sizes, ``definite`` all positive.
+    """
+
+    symmetric: bool = False
+    definite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
     """Class indices below a length of input ``of``, that of its last axis unless told, without a gradient."""
 
@@ -56,7 +67,7 @@ class Domain:
         elements of the image; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
         a capital one at least 1, and ``...`` are axes that broadcast together.
-    inputs : a Real, Boolean, Integer, Labels or Bits for each input name; inputs not named are ``Real()``.
+    inputs : a Real, Boolean, Integer, Labels, Matrix or Bits for each input name; inputs not named are ``Real()``.
     attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
         the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
         ``"permutation"``, ``"new axes"``, ``"unit axes"``, ``"index"``; or a ``"generator"``.

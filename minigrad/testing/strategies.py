@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.convolution import count_windows
-from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Matrix, Real
 from ..random import Generator
 
 try:
@@ -73,6 +73,8 @@ def _values(
         return hnp.arrays(np.bool_, shape)
     if isinstance(kind, Integer):
         return hnp.arrays(np.int64, shape, elements=st.integers(kind.low, kind.high))
+    if isinstance(kind, Matrix):
+        return st.integers(0, 2**32 - 1).map(lambda seed: _matrix(kind, shape, Generator(seed)).astype(dtype))
     if isinstance(kind, Labels):
         return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][kind.axis] - 1))
     if isinstance(kind, Bits):
@@ -82,6 +84,18 @@ def _values(
     else:
         reals = hnp.arrays(np.float64, shape, elements=_reals(kind))
     return reals.map(lambda array: array.astype(dtype))
+
+
+def _matrix(kind: Matrix, shape: Shape, rng: Generator) -> NDArray[np.float64]:
+    *batch, m, n = shape
+    k = min(m, n)
+    u, v = (np.linalg.qr(rng.normal((*batch, side, side), dtype=np.float64))[0] for side in (m, n))
+    values = 1 + 0.6 * np.arange(k) + rng.uniform((*batch, k), 0, 0.2, np.float64)
+    if kind.symmetric and not kind.definite:
+        values *= np.sign(rng.normal((*batch, k), dtype=np.float64))
+    right = u if kind.symmetric or kind.definite else v
+    product: NDArray[np.float64] = (u[..., :k] * values[..., None, :]) @ right[..., :k].swapaxes(-1, -2)
+    return product
 
 
 def _reals(kind: Real) -> st.SearchStrategy[float]:
