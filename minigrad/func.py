@@ -94,13 +94,9 @@ class _Traced:
 
     def __init__(self, f: Function, primals: Any, has_aux: bool) -> None:
         self.primals = primals
-        given = _leaves(primals)
         outer = is_grad_enabled()
         with enable_grad():
-            # The alias of what requires grad hangs on its graph; another is a leaf of its own.
-            self.aliases = [
-                reshape(x, x.shape) if outer and x.requires_grad else x.detach().requires_grad_() for x in given
-            ]
+            self.aliases = [_alias(x, outer) for x in _leaves(primals)]
             out = f(*_rebuilt(primals, self.aliases))
         self.aux = None
         if has_aux:
@@ -111,21 +107,22 @@ class _Traced:
             if not isinstance(leaf, Tensor):
                 raise TypeError(f"the function must give tensors in dicts, lists and tuples, got {type(leaf).__name__}")
         self.out = out
-        self.outer = outer and (any(x.requires_grad for x in given) or self._reaches_outside())
+        self.outer = outer and self._reaches_outside()
 
     def _reaches_outside(self) -> bool:
-        """Whether the outputs depend on a leaf that is none of the aliases."""
-        own = {id(x) for x in self.aliases}
+        """Whether the outputs depend on a leaf, or on an alias that another transform made."""
+        own = {alias.node for alias in self.aliases}
         stack = [t if t.node is None else t.node for t in _leaves([self.out, self.aux]) if _tracked(t)]
         seen = set(stack)
         while stack:
             place = stack.pop()
-            if isinstance(place, Node):
-                fresh = {parent for parent in place.parents if parent is not None} - seen
-                seen |= fresh
-                stack.extend(fresh)
-            elif id(place) not in own:
+            if not isinstance(place, Node):
                 return True
+            fresh = {parent for parent in place.parents if parent is not None}
+            if not fresh and place not in own:
+                return True
+            stack.extend(fresh - seen)
+            seen |= fresh
         return False
 
     def pull(self, seeds: Sequence[Tensor | None], again: bool) -> Any:
@@ -147,6 +144,16 @@ class _Traced:
         return tree if self.outer else _map(lambda t: t.detach() if isinstance(t, Tensor) else t, tree)
 
 
+def _alias(x: Tensor, linked: bool) -> Tensor:
+    """The same memory as the result of a node of its own: what requires grad stays linked to its graph if
+    ``linked``; behind another there is nothing, so that a backward pass from outside ends there."""
+    tracked = linked and x.requires_grad
+    alias: Tensor = reshape(x if tracked else x.detach().requires_grad_(), x.shape)
+    if not tracked:
+        alias.node.parents = (None,)
+    return alias
+
+
 def _tracked(t: Any) -> bool:
     return isinstance(t, Tensor) and t.requires_grad
 
@@ -155,6 +162,8 @@ def _chosen(f: Function, argnums: int | Sequence[int], args: tuple[Any, ...], kw
     """``f`` as a function of one tree, that of the arguments at ``argnums``, and that tree."""
     single = isinstance(argnums, int)
     places = [argnums] if isinstance(argnums, int) else list(argnums)
+    if len({i % max(len(args), 1) for i in places if isinstance(i, int)}) != len(places):
+        raise ValueError(f"argnums must be different integers, got {argnums!r}")
     for i in places:
         if isinstance(i, bool) or not isinstance(i, int) or not -len(args) <= i < len(args):
             raise ValueError(f"argnums must name some of the {len(args)} positional arguments, got {argnums!r}")

@@ -332,11 +332,11 @@ def test_known_derivatives() -> None:
 
 def test_what_does_not_depend_on_signs_or_bases_is_differentiated_through_vectors() -> None:
     a = invertible((2, 3, 3))
-    check_grads(lambda a: _function_of(a, mg.exp), a[0] + a[0].T)
+    check_grads(lambda a: _function_of(a, mg.exp), a[0, :2, :2] + a[0, :2, :2].T)
     u, _, vh = linalg.svd(mg.tensor(a, requires_grad=True))
     rotation = u @ vh  # of the polar decomposition
     agree(rotation @ rotation.mT, np.broadcast_to(np.eye(3), (2, 3, 3)))
-    check_grads(lambda a: (lambda u, s, vh: u @ vh)(*linalg.svd(a)), a[0])
+    check_grads(lambda a: (lambda u, s, vh: u @ vh)(*linalg.svd(a)), a[0, :, :2])
 
 
 def _function_of(a: Any, f: Any) -> Any:

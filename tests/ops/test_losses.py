@@ -282,9 +282,10 @@ def test_losses_of_classes_are_differentiated(shape: tuple[int, ...]) -> None:
     labels = np.array([2, 1]).reshape(*shape[:1], *shape[2:])
     target = special.softmax(rng.standard_normal(shape), 1)
     for options in ({"ignore_index": 2}, {"label_smoothing": 0.3}, {"ignore_index": 2, "label_smoothing": 0.3}):
-        check_grads(partial(mg.cross_entropy, **options), x, labels, weight)
-    check_grads(lambda x, t, w: mg.cross_entropy(x, t, w, label_smoothing=0.2), x, target, weight)
-    check_grads(lambda x, w: mg.nll_loss(x, labels, w, 2), x, weight)
+        check_grads(partial(mg.cross_entropy, weight=weight, **options), x, labels)
+    check_grads(partial(mg.cross_entropy, weight=weight, label_smoothing=0.2), x, target)
+    check_grads(lambda x, w: mg.cross_entropy(x, labels, w), x, weight)
+    check_grads(partial(mg.nll_loss, weight=weight, ignore_index=2), x, labels)
     for p in (1, 2):
         check_grads(partial(mg.multi_margin_loss, p=p, margin=0.7), x, labels)
     check_grads(lambda x, w: mg.multi_margin_loss(x, labels, 2, 0.7, w), x, weight)

@@ -119,10 +119,10 @@ def test_batch_norm_of_equal_values_is_its_shift() -> None:
 
 def test_the_others_are_differentiated() -> None:
     x = X[:2, :, :1, :2] - 20
-    check_grads(lambda x, w: mg.rms_norm(x, 4, w, 0.1), x[:, :, 0, 0], SCALE)
+    check_grads(lambda x, w: mg.rms_norm(x, 4, w, 0.1), x[:1, :, 0, 0], SCALE)
     check_grads(lambda x, w, b: mg.group_norm(x, 2, w, b, 0.1), x, SCALE, SHIFT)
     check_grads(lambda x, w, b: mg.batch_norm(x, None, None, w, b, True, eps=0.1), x[..., 0], SCALE, SHIFT)
-    check_grads(lambda x, w, b: mg.batch_norm(x, SHIFT, SCALE**2, w, b), x[..., 0], SCALE, SHIFT)
+    check_grads(lambda x, w: mg.batch_norm(x, SHIFT, SCALE**2, w), x[:1, ..., 0], SCALE)
 
 
 def test_batch_norm_updates_its_buffers_in_a_replay_and_outside_the_graph() -> None:
