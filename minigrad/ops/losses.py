@@ -145,8 +145,11 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 def log1p_exp(x: Any, /) -> Array:
     """``log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)``, without overflow."""
     x = as_float(x)
-    rest = unary("log1p", unary("exp", unary("negative", unary("absolute", x))))
-    return elementwise("add", unary("relu", x), rest)
+    out = unary("absolute", x)
+    for name in ("negative", "exp", "log1p"):
+        launch(name, (out, out))
+    launch("add", (out, out, unary("relu", x)))
+    return out
 
 
 @operation(
