@@ -277,6 +277,9 @@ class Tensor:
     def all(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.all(self, axis, keepdims)
     def count_nonzero(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.count_nonzero(self, axis, keepdims)
+    def dot(self, other: Any) -> Tensor: return ops.dot(self, other)
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.trace(self, offset, axis1, axis2)
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmax(self, axis, keepdims)
     def argmin(self, axis: Any = None, keepdims: bool = False) -> Tensor: return ops.argmin(self, axis, keepdims)
     def cumsum(self, axis: int | None = None) -> Tensor: return ops.cumsum(self, axis)

@@ -239,12 +239,14 @@ def spent(call: Any) -> Any:
 run_prepared = _pass
 
 
-def launch_python(function: Callable[..., None], *arrays: Array, name: str = "") -> None:
-    """Run ``function(*arrays)``, the destination first, through the same door as a kernel.
+def launch_python(function: Callable[..., None], *arrays: Array, name: str = "", outputs: int = 1) -> None:
+    """Run ``function(*arrays)``, the destination (or ``outputs`` of them) first, through the same door as a kernel.
 
     A replay calls it again, with arrays elsewhere in memory: it may keep none but those.
     """
-    _pass(PythonCall(function, arrays, name))
+    call = PythonCall(function, arrays, name)
+    call.outputs = outputs
+    _pass(call)
 
 
 def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:

@@ -16,6 +16,7 @@ from ..operations import Operation
 from .domain import Domain
 
 IN_NUMPY = ("launch_python", "ufunc", "float_ufunc", "compare", "cast")
+HELPERS = ("launch", "as_dtype", "as_rows", "contiguous")  # the door, and what changes how something lies in memory
 DOOR = {id(value): name for name, value in vars(launch).items() if callable(value)}
 
 
@@ -28,7 +29,7 @@ def registry() -> dict[str, Any]:
 
 def runs_on(forward: Callable[..., Any], seen: tuple[Any, ...] = ()) -> Iterator[str]:
     """What a forward function calls, as its source tells: names of kernels, and NumPy for what has none."""
-    seen = (*seen, forward)
+    seen, forward = (*seen, forward), inspect.unwrap(forward)
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(forward))).body
     for node in itertools.chain.from_iterable(map(ast.walk, getattr(definition, "body", []))):  # without the rules
         if not isinstance(node, ast.Call):
@@ -40,12 +41,14 @@ def runs_on(forward: Callable[..., Any], seen: tuple[Any, ...] = ()) -> Iterator
             yield "NumPy"
         elif first in KERNELS and (door or inspect.isfunction(function)) and door != "result_dtype":
             yield str(first) if KERNELS[first].dtypes else f"{first} (reference)"
-        elif (
-            inspect.isfunction(function)
-            and function not in (*seen, forward)
-            and function.__module__.startswith(ops.__name__)
-        ):
+        elif door not in HELPERS and _is_ours(function) and function not in seen:
             yield from runs_on(function, seen)
+
+
+def _is_ours(function: Any) -> bool:
+    """Whether it is a function of an operation's module, or one of several launches."""
+    ours = inspect.isfunction(function) and function.__module__.startswith(ops.__name__)
+    return ours or id(function) in DOOR
 
 
 def _resolved(node: ast.expr, names: dict[str, Any]) -> Any:

@@ -5,7 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.launch import Array, as_array, as_dtype, compare, elementwise, normalize_axes, result_dtype, unary
+from ..kernels.launch import (
+    Array,
+    as_array,
+    as_dtype,
+    compare,
+    elementwise,
+    launch,
+    normalize_axes,
+    result_dtype,
+    unary,
+)
 from ..kernels.launch import where as launch_where
 from ..operations import operation
 from ..tensor import Tensor
@@ -32,35 +42,48 @@ from .shape import as_tensor, concat, reshape
 KINK = Real(exclude=(0,))
 
 
+def as_float(x: Any) -> Array:
+    """An array of floats; integers become float32."""
+    x = as_array(x)
+    return as_dtype(x, result_dtype("exp", x))
+
+
 def _from(least: float, x: Any) -> Array:
     """x as floats, held above ``least``, where the function that it goes into is 0 already: at -inf too."""
-    x = as_array(x)
-    return unary("clip", as_dtype(x, result_dtype("exp", x)), least, np.inf)
+    return unary("clip", as_float(x), least, np.inf)
 
 
 def _log1p_exp(x: Array) -> Array:
-    """``log(1 + e ** -|x|)``."""
-    return unary("log1p", unary("exp", unary("negative", unary("absolute", x))))
+    """``log(1 + e ** -|x|)``, in place from the first step on."""
+    out = unary("absolute", x)
+    launch("negative", (out, out))
+    launch("exp", (out, out))
+    launch("log1p", (out, out))
+    return out
 
 
 @operation(x=lambda g, x: g * sigmoid(x), domain=ANY)
 def softplus(x: Any, /) -> Array:
     """``log(1 + e ** x)``, without overflow."""
-    x = as_array(x)
-    return elementwise("add", unary("relu", x), _log1p_exp(x))
+    x = as_float(x)
+    out = _log1p_exp(x)
+    launch("add", (out, out, unary("relu", x)))
+    return out
 
 
 @operation(x=lambda g, x: g * sigmoid(-x), domain=ANY)
 def log_sigmoid(x: Any, /) -> Array:
     """``log(sigmoid(x)) = -log(1 + e ** -x)``, without overflow."""
-    x = as_array(x)
-    return elementwise("subtract", elementwise("minimum", x, 0.0), _log1p_exp(x))
+    x = as_float(x)
+    out = _log1p_exp(x)
+    launch("subtract", (out, elementwise("minimum", x, 0.0), out))
+    return out
 
 
 @operation(x=lambda g, x: g / square(abs(x) + 1), domain=Domain(inputs={"x": KINK}, kinks="second derivative 0 at 0"))
 def softsign(x: Any, /) -> Array:
     """``x / (1 + |x|)``; -1 and 1 at the infinities."""
-    x = as_dtype(as_array(x), result_dtype("exp", x))
+    x = as_float(x)
     most = float(np.finfo(x.dtype).max)
     x = unary("clip", x, -most, most)
     return elementwise("divide", x, elementwise("add", unary("absolute", x), 1))

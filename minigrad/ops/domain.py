@@ -32,10 +32,22 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """Matrices whose singular values lie from 1 to 3, at least 0.4 apart.
+
+    ``symmetric`` with eigenvalues of these sizes, ``definite`` all positive.
+    """
+
+    symmetric: bool = False
+    definite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
-    """Class indices below the last length of input ``of``, without a gradient."""
+    """Class indices below a length of input ``of``, that of its last axis unless told, without a gradient."""
 
     of: str
+    axis: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +64,13 @@ class Domain:
     shapes : ``"same"`` for all inputs, any or (``"nonempty"``) with at least one axis and no axis of
         length 0; ``"broadcast"`` together; ``"joined"``, differing along the drawn ``axis`` only;
         ``"indexed"``, that of an array of the drawn ``shape`` at the drawn ``index``; ``"reduced"``, the
-        drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"`` and ``"columns"``,
-        an image batch and the columns of its windows, all about them drawn; or a signature
+        drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"``, ``"columns"``
+        and ``"windows"``, an image batch, the columns of its windows, and one number of each window, all
+        about them drawn; ``"filled image"`` and ``"windows and filled image"``, where every window has
+        elements of the image; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
         a capital one at least 1, a number itself, and ``...`` are axes that broadcast together.
-    inputs : a Real, Boolean, Integer, Labels or Bits for each input name; inputs not named are ``Real()``.
+    inputs : a Real, Boolean, Integer, Labels, Matrix or Bits for each input name; inputs not named are ``Real()``.
     attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
         the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
         ``"permutation"``, ``"new axes"``, ``"unit axes"``, ``"index"``; or a ``"generator"``.

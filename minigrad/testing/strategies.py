@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.convolution import count_windows
-from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Matrix, Real
 from ..random import Generator
 
 try:
@@ -77,8 +77,10 @@ def _values(
         return hnp.arrays(np.bool_, shape)
     if isinstance(kind, Integer):
         return hnp.arrays(np.int64, shape, elements=st.integers(kind.low, kind.high))
+    if isinstance(kind, Matrix):
+        return st.integers(0, 2**32 - 1).map(lambda seed: _matrix(kind, shape, Generator(seed)).astype(dtype))
     if isinstance(kind, Labels):
-        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][-1] - 1))
+        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][kind.axis] - 1))
     if isinstance(kind, Bits):
         return hnp.arrays(np.uint8, (math.prod(shapes[kind.of]) + 7) // 8)
     if name in domain.apart:
@@ -86,6 +88,18 @@ def _values(
     else:
         reals = hnp.arrays(np.float64, shape, elements=_reals(kind))
     return reals.map(lambda array: array.astype(dtype))
+
+
+def _matrix(kind: Matrix, shape: Shape, rng: Generator) -> NDArray[np.float64]:
+    *batch, m, n = shape
+    k = min(m, n)
+    u, v = (np.linalg.qr(rng.normal((*batch, side, side), dtype=np.float64))[0] for side in (m, n))
+    values = 1 + 0.6 * np.arange(k) + rng.uniform((*batch, k), 0, 0.2, np.float64)
+    if kind.symmetric and not kind.definite:
+        values *= np.sign(rng.normal((*batch, k), dtype=np.float64))
+    right = u if kind.symmetric or kind.definite else v
+    product: NDArray[np.float64] = (u[..., :k] * values[..., None, :]) @ right[..., :k].swapaxes(-1, -2)
+    return product
 
 
 def _reals(kind: Real) -> st.SearchStrategy[float]:
@@ -117,8 +131,10 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
         return _indexed()
     if relation == "reduced":
         return _reduced()
-    if relation in ("image", "columns"):
+    if relation in ("image", "columns", "windows"):
         return _windowed(relation)
+    if relation.endswith("filled image"):
+        return _filled(relation, count)
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
 
 
@@ -185,7 +201,28 @@ def _windowed(draw: st.DrawFn, relation: str) -> Shapes:
     if relation == "image":
         return [(n, c, *size)], attributes
     windows = count_windows(size, **attributes)
-    return [(n, c * math.prod(kernel), math.prod(windows))], {"size": size, **attributes}
+    shape = (n, c * math.prod(kernel), math.prod(windows)) if relation == "columns" else (n, c, *windows)
+    return [shape], {"size": size, **attributes}
+
+
+@st.composite
+def _filled(draw: st.DrawFn, relation: str, count: int) -> Shapes:
+    """Images, of the first perhaps its windows, each of which has an element outside the padding."""
+    sides: list[Any] = []
+    for _ in range(2):
+        k = draw(st.integers(1, 3))
+        d = draw(st.integers(1, 1 if k == 3 else 2))
+        before, after = draw(st.tuples(*[st.integers(0, int(k > 1))] * 2))
+        reach = d * (k - 1) + 1
+        length = draw(st.integers(reach, max(reach, _SIDE)))
+        sides.append((length, k, draw(st.integers(1, 2)), (before, after), d))
+    size, kernel, stride, padding, dilation = zip(*sides, strict=True)
+    attributes = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    lead = draw(st.sampled_from([(1, 1), (1, 2), (0, 1)]))
+    shapes = [(*lead, *size)] * count
+    if relation.startswith("windows"):
+        shapes[0] = (*lead, *count_windows(size, **attributes))
+    return shapes, attributes
 
 
 # Attributes ----------------------------------------------------------------------------
