@@ -136,7 +136,7 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     x = as_tensor(x)
     pair = [normalize_axes((axis,), x.ndim)[0] for axis in (axis1, axis2)]
     if pair[0] == pair[1]:
-        raise ValueError(f"diagonal needs two axes, got {axis1} twice")
+        raise ValueError(f"a diagonal needs two axes, got {axis1} twice")
     moved = permute_dims(x, (*[i for i in range(x.ndim) if i not in pair], *pair))
     m, n = moved.shape[-2:]
     return getitem(moved, (..., *_on_diagonal(m, n, offset)))

@@ -15,9 +15,10 @@ from ..kernels.launch import Array, as_array, as_dtype, launch_python, normalize
 from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain, Matrix
-from .elementwise import abs, equal, multiply, not_equal, power, sqrt, square, where
-from .reductions import max, min, sum
-from .shape import broadcast_to, expand_dims, getitem, permute_dims, reshape, squeeze
+from .elementwise import multiply, square, where
+from .indexing import diagonal
+from .reductions import norm, sum
+from .shape import as_tensor, broadcast_to, expand_dims, permute_dims, reshape, squeeze
 
 __all__ = ["cholesky", "eigh", "inv", "slogdet", "solve", "svd", "vector_norm"]
 
@@ -91,14 +92,6 @@ def _added(*terms: Any) -> Any:
 # Sums over indices: each a product of matrices ---------------------------------------------------
 
 
-def _tensor(x: Any) -> Tensor:
-    if not isinstance(x, Tensor | np.ndarray | np.generic | int | float):
-        raise TypeError(
-            f"operations take tensors, arrays and numbers, got {type(x).__name__}; minigrad.tensor() converts"
-        )
-    return x if isinstance(x, Tensor) else Tensor(as_array(x))
-
-
 def _lengths(x: Any, labels: Sequence[Any]) -> dict[Any, int]:
     return dict(zip(labels, x.shape, strict=True))
 
@@ -127,7 +120,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
 
     The result has the other axes of a, then those of b.
     """
-    a, b = _tensor(a), _tensor(b)
+    a, b = as_tensor(a), as_tensor(b)
     if isinstance(axes, int | np.integer):
         if not 0 <= axes <= np.minimum(a.ndim, b.ndim):
             raise ValueError(f"tensordot cannot sum over {axes} axes of shapes {a.shape} and {b.shape}")
@@ -148,7 +141,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
 
 def dot(a: Any, b: Any) -> Tensor:
     """NumPy's: the inner product of vectors, the product with a number, else ``sum(a[..., k] b[..., k, :])``."""
-    a, b = _tensor(a), _tensor(b)
+    a, b = as_tensor(a), as_tensor(b)
     if a.ndim == 0 or b.ndim == 0:
         return multiply(a, b)
     return tensordot(a, b, (-1, -1 if b.ndim == 1 else -2))
@@ -156,7 +149,7 @@ def dot(a: Any, b: Any) -> Tensor:
 
 def inner(a: Any, b: Any) -> Tensor:
     """The sum of products over the last axis of both; the product with a number."""
-    a, b = _tensor(a), _tensor(b)
+    a, b = as_tensor(a), as_tensor(b)
     return multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
 
 
@@ -167,18 +160,7 @@ def outer(a: Any, b: Any) -> Tensor:
 
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of ``x[i, i + offset]`` along two axes, those that are left in their order."""
-    return sum(_diagonal(_tensor(x), offset, axis1, axis2), -1)
-
-
-def _diagonal(x: Tensor, offset: int, axis1: int, axis2: int) -> Tensor:
-    if x.ndim < 2:
-        raise ValueError(f"a diagonal needs at least two axes, got shape {x.shape}")
-    normalize_axes((axis1, axis2), x.ndim)
-    pair = (axis1 % x.ndim, axis2 % x.ndim)
-    x = permute_dims(x, (*[i for i in range(x.ndim) if i not in pair], *pair))
-    rows = np.arange(x.shape[-2])
-    rows = rows[(rows + offset >= 0) & (rows + offset < x.shape[-1])]
-    return getitem(x, (..., rows, rows + offset))
+    return sum(diagonal(x, offset, axis1, axis2), -1)
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
@@ -188,7 +170,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     name are summed over, by default those that occur twice.  Operands are put together from left
     to right, two at a time, as matrix products.
     """
-    tensors = [_tensor(x) for x in operands]
+    tensors = [as_tensor(x) for x in operands]
     same_float("einsum", *[x.data for x in tensors])
     labels, kept = _subscripts(subscripts, [x.ndim for x in tensors])
     lengths: dict[Any, int] = {}
@@ -216,7 +198,7 @@ def _simplified(x: Any, labels: list[Any], lengths: dict[Any, int]) -> tuple[Any
             i, j = [at for at, each in enumerate(labels) if each == label][:2]
             if x.shape[i] != x.shape[j]:
                 raise ValueError(f"einsum: {label!r} has the lengths {x.shape[i]} and {x.shape[j]} in one operand")
-            x = _diagonal(x, 0, i, j)
+            x = diagonal(x, 0, i, j)
             labels = [*[each for at, each in enumerate(labels) if at not in (i, j)], label]
     dropped = [i for i, label in enumerate(labels) if x.shape[i] == 1 != lengths[label]]
     x = squeeze(x, tuple(dropped)) if dropped else x
@@ -251,30 +233,7 @@ def _labels(text: str, term: str, ndim: int) -> list[Any]:
     return [*head, *range(-more, 0), *tail]
 
 
-def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: float = 2) -> Tensor:
-    """``sum(|x|^ord)^(1 / ord)`` over ``axis`` (an integer, several, or None for all).
-
-    Elements that are 0 and norms that are 0 have gradient 0.
-    ord inf and -inf are the largest and the smallest ``|x|``, ord 0 counts what is not 0.
-    """
-    x = _tensor(x)
-    if isinstance(ord, bool) or not isinstance(ord, int | float | np.number) or ord != ord:
-        raise ValueError(f"vector_norm needs a number as ord, got {ord!r}")
-    if x.dtype.kind != "f":
-        x = x.astype(np.float32)
-    if ord in (np.inf, -np.inf):
-        return (max if ord > 0 else min)(abs(x), axis, keepdims)
-    if ord == 0:
-        return sum(not_equal(x, 0).astype(x.dtype), axis, keepdims)
-    if ord == 1:
-        return sum(abs(x), axis, keepdims)
-    if ord == 2:
-        squares = sum(square(x), axis, keepdims)
-        return where(equal(squares, 0), 0.0, sqrt(where(equal(squares, 0), 1.0, squares)))
-    nothing = 0.0 if ord > 0 else np.inf  # 0 to the power ord
-    powers = sum(where(equal(x, 0), nothing, power(abs(where(equal(x, 0), 1.0, x)), float(ord))), axis, keepdims)
-    empty = equal(powers, 0)
-    return where(empty, 0.0, power(where(empty, 1.0, powers), 1 / float(ord)))
+vector_norm = norm
 
 
 # Through LAPACK -------------------------------------------------------------------------------------
@@ -336,7 +295,7 @@ def solve_matrices(a: Any, b: Any, /) -> Array:
 
 def solve(a: Any, b: Any) -> Tensor:
     """x with ``a x = b``: a (..., m, m), b (..., m, n), or (m,) for a vector; ``LinAlgError`` where a is singular."""
-    a, b = _tensor(a), _tensor(b)
+    a, b = as_tensor(a), as_tensor(b)
     if b.ndim != 1:
         return solve_matrices(a, b)
     return squeeze(solve_matrices(a, expand_dims(b, -1)), -1)
@@ -453,7 +412,7 @@ def svd(a: Any, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     NaN; that of s alone is right where it is differentiable.  Signs are LAPACK's.
     NumPy's default is full_matrices=True, which is here for square matrices only.
     """
-    a = _tensor(a)
+    a = as_tensor(a)
     if full_matrices and (a.ndim < 2 or a.shape[-1] != a.shape[-2]):
         raise NotImplementedError(f"svd with full_matrices needs square matrices, got {a.shape}")
     return reduced_svd(a)

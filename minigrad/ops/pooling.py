@@ -1,7 +1,5 @@
 """Pooling: the maximum or the mean of every window."""
 
-from collections.abc import Iterator
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -85,10 +83,13 @@ def max_windows_grad(dy: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Pa
     def spread(out: Array, dy: Array, x: Array) -> None:
         out.fill(0)
         padded, inside = _surrounded(out, padding, 0)
-        for tap, hits, count in _maxima(x, kernel, stride, padding, dilation):
-            place = tap_of(padded, tap, (dy.shape[2], dy.shape[3]), stride, dilation)
-            place += np.where(hits, dy / count, 0)
-        np.copyto(out, inside)
+        maxima = _Maxima(x, kernel, stride, padding, dilation)
+        share = np.divide(dy, maxima.count, out=maxima.count)
+        for (i, j), tap in zip(np.ndindex(*kernel), maxima.taps, strict=True):
+            place = tap_of(padded, (i, j), (dy.shape[2], dy.shape[3]), stride, dilation)
+            place += maxima.where(tap, share)
+        if padded is not out:
+            np.copyto(out, inside)
 
     launch_python(spread, out, dy, x, name="max_windows_grad")
     return out
@@ -107,34 +108,55 @@ def max_windows_at(dx: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Padd
     def collect(out: Array, dx: Array, x: Array) -> None:
         out.fill(0)
         padded, _ = _surrounded(dx, padding, 0)
-        for tap, hits, count in _maxima(x, kernel, stride, padding, dilation):
-            taken = tap_of(padded, tap, (out.shape[2], out.shape[3]), stride, dilation)
-            out += np.where(hits, taken / count, 0)
+        maxima = _Maxima(x, kernel, stride, padding, dilation)
+        for (i, j), tap in zip(np.ndindex(*kernel), maxima.taps, strict=True):
+            out += maxima.where(tap, tap_of(padded, (i, j), (out.shape[2], out.shape[3]), stride, dilation))
+        out /= maxima.count
 
     launch_python(collect, out, dx, x, name="max_windows_at")
     return out
 
 
+class _Maxima:
+    """Where the windows of x have their largest elements.
+
+    taps : for each place in the kernel its element of every window; NaN in the padding, which is nobody's.
+    largest, count : of each window its largest element and how many it has, at least 1.
+    """
+
+    def __init__(self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> None:
+        windows = count_windows((x.shape[2], x.shape[3]), kernel, stride, padding, dilation)
+        padded, inside = _surrounded(x, padding, -np.inf)
+        self.taps = [tap_of(padded, (i, j), windows, stride, dilation) for i, j in np.ndindex(*kernel)]
+        self.largest = self.taps[0].copy()
+        for tap in self.taps[1:]:
+            np.maximum(self.largest, tap, out=self.largest)
+        if padded is not x:
+            padded.fill(np.nan)
+            np.copyto(inside, x)
+        self.hit, self.bits = np.empty(self.largest.shape, np.bool_), np.empty(self.largest.shape, f"i{x.itemsize}")
+        count = np.zeros(self.largest.shape, np.min_scalar_type(len(self.taps)))
+        for tap in self.taps:
+            count += np.equal(tap, self.largest, out=self.hit)
+        self.count = np.maximum(count, 1).astype(x.dtype)
+
+    def where(self, tap: Array, x: Array) -> Array:
+        """x where ``tap`` is largest, else 0: as a mask of bits, several times as quick where those are scattered."""
+        np.equal(tap, self.largest, out=self.hit)  # again, as so many masks would take longer to store
+        np.negative(self.hit.view(np.int8), out=self.bits)
+        np.bitwise_and(x.view(self.bits.dtype), self.bits, out=self.bits)
+        return self.bits.view(x.dtype)
+
+
 def _surrounded(x: Array, padding: Padding, fill: float) -> tuple[Array, Array]:
-    """A copy of x with padding of ``fill``, and where x is in it."""
+    """A copy of x with padding of ``fill``, and where x is in it; without padding x itself."""
+    if padding == NO_PADDING:
+        return x, x
     (n, c, height, width), ((top, bottom), (left, right)) = x.shape, padding
     padded = np.full((n, c, top + height + bottom, left + width + right), fill, x.dtype)
     inside = padded[:, :, top : top + height, left : left + width]
     inside[...] = x
     return padded, inside
-
-
-def _maxima(
-    x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> Iterator[tuple[Pair, Array, Array]]:
-    """For each place in the windows: where the largest element is there, and how many each window has."""
-    windows = count_windows((x.shape[2], x.shape[3]), kernel, stride, padding, dilation)
-    places = [(i, j) for i, j in np.ndindex(*kernel)]
-    (low, _), (own, _) = (_surrounded(x, padding, fill) for fill in (-np.inf, np.nan))  # NaN is nobody's
-    largest = reduce(np.maximum, [tap_of(low, place, windows, stride, dilation) for place in places])
-    hits = [tap_of(own, place, windows, stride, dilation) == largest for place in places]
-    count = np.maximum(np.sum(hits, axis=0), 1).astype(x.dtype)
-    return zip(places, hits, [count] * len(places), strict=True)
 
 
 # The public functions ------------------------------------------------------------------------

@@ -234,6 +234,8 @@ def norm(x: Any, /, axis: Any = None, keepdims: bool = False, ord: float = 2) ->
     The gradient is 0 at norm 0; for other orders than 1 and 2 that of an element 0 is 0 too.
     """
     x = as_tensor(x)
+    if isinstance(ord, bool) or not isinstance(ord, int | float | np.number) or ord != ord:
+        raise ValueError(f"norm needs a number as ord, got {ord!r}")
     x = x if x.dtype.kind == "f" else x.astype(np.float32)
     if ord == 2:
         return _root(sum(square(x), axis, keepdims))
