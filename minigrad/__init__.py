@@ -3,13 +3,14 @@
 from . import _engine as _engine  # chooses the compiled or the Python engine, before anything imports it
 
 # isort: split
-from . import data, kernels, nn, ops, optim, preprocessing, random, schedules, training
+from . import data, func, kernels, nn, ops, optim, preprocessing, random, schedules, training
 from .autograd import backward, debug, enable_grad, grad, is_grad_enabled, no_grad
 from .capture import Program, capture
 from .errors import CaptureError, GraphError
 from .kernels import num_threads, set_num_threads
 from .operations import operation
 from .ops import *  # noqa: F403
+from .ops import linalg
 from .random import manual_seed
 from .tensor import Tensor
 
@@ -25,9 +26,11 @@ __all__ = [
     "data",
     "debug",
     "enable_grad",
+    "func",
     "grad",
     "is_grad_enabled",
     "kernels",
+    "linalg",
     "manual_seed",
     "nn",
     "no_grad",

@@ -239,12 +239,14 @@ def spent(call: Any) -> Any:
 run_prepared = _pass
 
 
-def launch_python(function: Callable[..., None], *arrays: Array, name: str = "") -> None:
-    """Run ``function(*arrays)``, the destination first, through the same door as a kernel.
+def launch_python(function: Callable[..., None], *arrays: Array, name: str = "", outputs: int = 1) -> None:
+    """Run ``function(*arrays)``, the destination (or ``outputs`` of them) first, through the same door as a kernel.
 
     A replay calls it again, with arrays elsewhere in memory: it may keep none but those.
     """
-    _pass(PythonCall(function, arrays, name))
+    call = PythonCall(function, arrays, name)
+    call.outputs = outputs
+    _pass(call)
 
 
 def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:
@@ -433,6 +435,13 @@ def _empty_like(like: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 
 def _broadcast(name: str, dtype: np.dtype[Any], arrays: Sequence[Array]) -> Array:
+    out = _destination(name, dtype, arrays)
+    launch(name, (out, *arrays))
+    return out
+
+
+def _destination(name: str, dtype: DTypeLike, arrays: Sequence[Array]) -> Array:
+    """Room for what arrays broadcast to, in the memory order of the first that has as many axes."""
     like = max(arrays, key=lambda a: a.ndim)
     shape = like.shape
     if any(a.shape != shape for a in arrays):
@@ -441,20 +450,25 @@ def _broadcast(name: str, dtype: np.dtype[Any], arrays: Sequence[Array]) -> Arra
         except ValueError:
             shapes = " and ".join(str(a.shape) for a in arrays)
             raise ValueError(f"{name} cannot broadcast shapes {shapes} together") from None
-    out = _empty_like(like, shape, dtype)
-    launch(name, (out, *arrays))
+    return _empty_like(like, shape, dtype)
+
+
+def ufunc(name: str, function: Callable[..., Any], dtype: DTypeLike, *arrays: Array) -> Array:
+    """``function(*arrays, out=out)`` of arrays broadcast together, in NumPy: for what has no kernel."""
+    out = _destination(name, dtype, arrays)
+    launch_python(lambda out, *arrays: function(*arrays, out=out), out, *arrays, name=name)
     return out
+
+
+def float_ufunc(name: str, function: Callable[..., Any], *operands: Any) -> Array:
+    """``ufunc`` in the floating dtype of the operands; integers become float32."""
+    dtype = result_dtype("exp", *operands)
+    return ufunc(name, function, dtype, *[as_dtype(x, dtype) for x in operands])
 
 
 def compare(function: Callable[..., Any], a: Any, b: Any) -> Array:
     """A NumPy comparison of two operands, as a bool array."""
-    a, b = _comparable(a, b), _comparable(b, a)
-    try:
-        out = np.empty(np.broadcast_shapes(a.shape, b.shape), np.bool_)
-    except ValueError:
-        raise ValueError(f"{function.__name__} cannot broadcast shapes {a.shape} and {b.shape} together") from None
-    launch_python(lambda out, a, b: function(a, b, out=out), out, a, b, name=function.__name__)
-    return out
+    return ufunc(function.__name__, function, np.bool_, _comparable(a, b), _comparable(b, a))
 
 
 def _comparable(x: Any, other: Any) -> Array:

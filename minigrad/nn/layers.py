@@ -114,4 +114,4 @@ class CrossEntropyLoss(Module):
         self.reduction = reduction
 
     def forward(self, logits: Any, labels: Any) -> Tensor:
-        return ops.cross_entropy(logits, labels, self.reduction)
+        return ops.cross_entropy(logits, labels, reduction=self.reduction)

@@ -14,6 +14,7 @@ from .shape import reshape
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # before and after, of height and width
+NO_PADDING: Padding = ((0, 0), (0, 0))
 
 
 def count_windows(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:
@@ -27,7 +28,7 @@ def count_windows(size: Pair, kernel: Pair, stride: Pair, padding: Padding, dila
     return lengths[0], lengths[1]
 
 
-def _tap(padded: Array, tap: Pair, windows: Pair, stride: Pair, dilation: Pair) -> Array:
+def tap_of(padded: Array, tap: Pair, windows: Pair, stride: Pair, dilation: Pair) -> Array:
     """What element ``tap`` of the kernel meets in every window, a view."""
     rows, columns = (
         slice(t * d, t * d + (n - 1) * s + 1, s) for t, n, s, d in zip(tap, windows, stride, dilation, strict=True)
@@ -35,12 +36,12 @@ def _tap(padded: Array, tap: Pair, windows: Pair, stride: Pair, dilation: Pair) 
     return padded[:, :, rows, columns]
 
 
-def _padded(shape: tuple[int, ...], padding: Padding, dtype: Any) -> tuple[Array, Array]:
-    """Zeros of a padded shape, and the part inside the padding."""
+def padded_room(shape: tuple[int, ...], padding: Padding, dtype: Any, fill: float = 0.0) -> tuple[Array, Array]:
+    """An array of a padded shape that holds ``fill``, and the part inside the padding."""
     n, c, height, width = shape
     (top, bottom), (left, right) = padding
     padded = np.empty((n, c, top + height + bottom, left + width + right), dtype)
-    launch("copy", (padded, np.zeros((), dtype)))
+    launch("copy", (padded, np.full((), fill, dtype)))
     return padded, padded[:, :, top : top + height, left : left + width]
 
 
@@ -49,18 +50,18 @@ def _padded(shape: tuple[int, ...], padding: Padding, dtype: Any) -> tuple[Array
     domain=Domain("image"),
 )
 def im2col(
-    x: Any, /, kernel: Pair, stride: Pair = (1, 1), padding: Padding = ((0, 0), (0, 0)), dilation: Pair = (1, 1)
+    x: Any, /, kernel: Pair, stride: Pair = (1, 1), padding: Padding = NO_PADDING, dilation: Pair = (1, 1)
 ) -> Array:
     """The windows of x (N, C, H, W) as columns: (N, C kh kw, windows), windows in C order; PyTorch's ``unfold``."""
     x = as_array(x)
     windows = count_windows(x.shape[2:], kernel, stride, padding, dilation)
     source = x
-    if padding != ((0, 0), (0, 0)):
-        source, inside = _padded(x.shape, padding, x.dtype)
+    if padding != NO_PADDING:
+        source, inside = padded_room(x.shape, padding, x.dtype)
         launch("copy", (inside, x))
     out = np.empty((*x.shape[:2], *kernel, *windows), x.dtype)
     for i, j in np.ndindex(*kernel):
-        launch("copy", (out[:, :, i, j], _tap(source, (i, j), windows, stride, dilation)))
+        launch("copy", (out[:, :, i, j], tap_of(source, (i, j), windows, stride, dilation)))
     return out.reshape(len(x), x.shape[1] * math.prod(kernel), math.prod(windows))
 
 
@@ -75,7 +76,7 @@ def col2im(
     size: Pair,
     kernel: Pair,
     stride: Pair = (1, 1),
-    padding: Padding = ((0, 0), (0, 0)),
+    padding: Padding = NO_PADDING,
     dilation: Pair = (1, 1),
 ) -> Array:
     """The adjoint of ``im2col``: every window added back into (N, C, *size); PyTorch's ``fold``."""
@@ -83,34 +84,37 @@ def col2im(
     windows = count_windows(size, kernel, stride, padding, dilation)
     channels = columns.shape[1] // math.prod(kernel)
     taps = reshape.forward(columns, (len(columns), channels, *kernel, *windows))
-    padded, inside = _padded((len(columns), channels, *size), padding, columns.dtype)
+    padded, inside = padded_room((len(columns), channels, *size), padding, columns.dtype)
     for i, j in np.ndindex(*kernel):
-        place = _tap(padded, (i, j), windows, stride, dilation)
+        place = tap_of(padded, (i, j), windows, stride, dilation)
         launch("add", (place, place, taps[:, :, i, j]))
     return inside
 
 
-# The public function -----------------------------------------------------------------------
+# The public functions ----------------------------------------------------------------------
 
 
-def _pair(name: str, value: Any, least: int) -> Pair:
-    pair = value if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least for n in pair):
-        raise ValueError(f"conv2d needs an integer of at least {least}, or two of them, as {name}, got {value!r}")
-    return int(pair[0]), int(pair[1])
+def whole_numbers(function: str, argument: str, value: Any, least: int, dims: int = 2) -> Pair:
+    """An integer for each of one or two axes; the missing height of one axis has the least."""
+    many = value if isinstance(value, tuple | list) else (value,) * dims
+    if len(many) != dims or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least for n in many):
+        one = "" if dims == 1 else ", or two of them,"
+        raise ValueError(f"{function} needs an integer of at least {least}{one} as {argument}, got {value!r}")
+    height, width = many if dims == 2 else (least, *many)
+    return int(height), int(width)
 
 
-def _padding(padding: Any, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
+def _padding(function: str, padding: Any, kernel: Pair, stride: Pair, dilation: Pair, dims: int) -> Padding:
     if padding == "valid":
         return (0, 0), (0, 0)
     if padding == "same":
         if stride != (1, 1):
-            raise ValueError(f'padding="same" needs stride 1, got {stride}')
+            raise ValueError(f'padding="same" needs stride 1, got {stride[-dims:]}')
         top, left = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
         return (top // 2, top - top // 2), (left // 2, left - left // 2)
     if isinstance(padding, str):
         raise ValueError(f"padding is 'same', 'valid' or a number of zeros, got {padding!r}")
-    height, width = _pair("padding", padding, 0)
+    height, width = whole_numbers(function, "padding", padding, 0, dims)
     return (height, height), (width, width)
 
 
@@ -134,24 +138,51 @@ def conv2d(
     times the memory of x, so that the matrix kernel does the work.
     Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
     """
+    return _convolution("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: int = 1,
+    padding: str | int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation of sequences with kernels: ``conv2d`` of height 1.
+
+    x (N, C, L), weight (O, C / groups, k), bias (O,), result (N, O, L') with
+    ``L' = (L + 2p - d (k - 1) - 1) // s + 1``.
+    """
+    return _convolution("conv1d", 1, x, weight, bias, stride, padding, dilation, groups)
+
+
+def _convolution(
+    name: str, dims: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
     x, weight, bias = (a if a is None or isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight, bias))
-    if x.ndim != 4 or weight.ndim != 4 or 0 in weight.shape[2:]:
-        raise ValueError(f"conv2d needs x (N, C, H, W) and weight (O, C, kh, kw), got {x.shape} and {weight.shape}")
+    if x.ndim != dims + 2 or weight.ndim != dims + 2 or 0 in weight.shape[2:]:
+        wanted = "x (N, C, H, W) and weight (O, C, kh, kw)" if dims == 2 else "x (N, C, L) and weight (O, C, k)"
+        raise ValueError(f"{name} needs {wanted}, got {x.shape} and {weight.shape}")
     (n, c, *size), (o, per_group, *kernel) = x.shape, weight.shape
     whole = isinstance(groups, int | np.integer) and not isinstance(groups, bool) and groups >= 1
     if not whole or o % groups or c != groups * per_group:
         raise ValueError(
-            f"conv2d needs x with as many channels as groups times the weight's second axis, and as many outputs as "
+            f"{name} needs x with as many channels as groups times the weight's second axis, and as many outputs as "
             f"groups divide, got x {x.shape}, weight {weight.shape} and groups={groups!r}"
         )
     if bias is not None and bias.shape != (o,):
-        raise ValueError(f"conv2d needs a bias of shape {(o,)}, got {bias.shape}")
-    same_float("conv2d", *[a.data for a in (x, weight, bias) if a is not None])
-    stride, dilation = _pair("stride", stride, 1), _pair("dilation", dilation, 1)
-    pads = _padding(padding, (kernel[0], kernel[1]), stride, dilation)
-    height, width = count_windows((size[0], size[1]), (kernel[0], kernel[1]), stride, pads, dilation)
-    columns = im2col(x, (kernel[0], kernel[1]), stride, pads, dilation)
-    terms = per_group * kernel[0] * kernel[1]
-    y = matmul(reshape(weight, (groups, o // groups, terms)), reshape(columns, (n, groups, terms, height * width)))
-    y = reshape(y, (n, o, height, width))
-    return y if bias is None else y + reshape(bias, (o, 1, 1))
+        raise ValueError(f"{name} needs a bias of shape {(o,)}, got {bias.shape}")
+    same_float(name, *[a.data for a in (x, weight, bias) if a is not None])
+    strides = whole_numbers(name, "stride", stride, 1, dims)
+    dilations = whole_numbers(name, "dilation", dilation, 1, dims)
+    height, width = size if dims == 2 else (1, *size)
+    window = (kernel[0], kernel[1]) if dims == 2 else (1, kernel[0])
+    pads = _padding(name, padding, window, strides, dilations, dims)
+    windows = count_windows((height, width), window, strides, pads, dilations)
+    columns = im2col(reshape(x, (n, c, height, width)), window, strides, pads, dilations)
+    terms = per_group * math.prod(window)
+    y = matmul(reshape(weight, (groups, o // groups, terms)), reshape(columns, (n, groups, terms, math.prod(windows))))
+    y = reshape(y, (n, o, *windows[-dims:]))
+    return y if bias is None else y + reshape(bias, (o,) + (1,) * dims)

@@ -1,10 +1,11 @@
-"""Tensors from data and from shapes; float32 unless told otherwise."""
+"""Tensors from data, from shapes and from random generators; float32 unless told otherwise."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from ..random import Generator, as_generator, default_generator
 from ..tensor import Tensor
 
 
@@ -45,6 +46,11 @@ def ones(shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False)
     return Tensor(np.ones(shape, dtype), requires_grad)
 
 
+def empty(shape: Any, dtype: DTypeLike = np.float32) -> Tensor:
+    """A tensor of ``shape`` that holds whatever was in its memory."""
+    return Tensor(np.empty(shape, dtype))
+
+
 def full(shape: Any, value: Any, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
     """``value`` repeated to ``shape``."""
     return Tensor(np.full(shape, _to_array(value, dtype, copy=None)), requires_grad)
@@ -54,6 +60,11 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: DTypeLike | None 
     """``start, start + step, ...`` up to but not including ``stop``; one argument is the stop."""
     array = np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype)
     return Tensor(array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array)
+
+
+def linspace(start: float, stop: float, num: int = 50, dtype: DTypeLike = np.float32, endpoint: bool = True) -> Tensor:
+    """``num`` numbers at equal distances from ``start`` to ``stop``, with the stop or (``endpoint=False``) without."""
+    return Tensor(np.linspace(start, stop, num, endpoint).astype(dtype))
 
 
 def eye(n: int, m: int | None = None, dtype: DTypeLike = np.float32) -> Tensor:
@@ -69,3 +80,78 @@ def zeros_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:
 def ones_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:
     """Ones in the shape, dtype and memory order of ``x``."""
     return Tensor(np.ones_like(x.data if isinstance(x, Tensor) else x, dtype))
+
+
+def empty_like(x: Any, dtype: DTypeLike | None = None) -> Tensor:
+    """A tensor in the shape, dtype and memory order of ``x`` that holds whatever was in its memory."""
+    return Tensor(np.empty_like(x.data if isinstance(x, Tensor) else x, dtype))
+
+
+def full_like(x: Any, value: Any, dtype: DTypeLike | None = None) -> Tensor:
+    """``value`` repeated in the shape, dtype and memory order of ``x``."""
+    return Tensor(np.full_like(x.data if isinstance(x, Tensor) else x, value, dtype))
+
+
+# Random: from the generator given (or an integer seed), or from the default one ------------------------
+
+
+def _generator(rng: Generator | int | None) -> Generator:
+    return default_generator() if rng is None else as_generator(rng)
+
+
+def _shape_of(shape: tuple[Any, ...]) -> Any:
+    """A shape given as one tuple or as its lengths."""
+    return shape[0] if len(shape) == 1 else shape
+
+
+def rand(
+    *shape: Any, rng: Generator | int | None = None, dtype: DTypeLike = np.float32, requires_grad: bool = False
+) -> Tensor:
+    """Uniform random numbers in [0, 1): ``rand(2, 3)`` or ``rand((2, 3))``."""
+    return Tensor(_generator(rng).uniform(_shape_of(shape), dtype=dtype), requires_grad)
+
+
+def randn(
+    *shape: Any, rng: Generator | int | None = None, dtype: DTypeLike = np.float32, requires_grad: bool = False
+) -> Tensor:
+    """Normal random numbers of mean 0 and variance 1: ``randn(2, 3)`` or ``randn((2, 3))``."""
+    return Tensor(_generator(rng).normal(_shape_of(shape), dtype=dtype), requires_grad)
+
+
+def randint(
+    low: int, high: int | None = None, shape: Any = (), rng: Generator | int | None = None, dtype: DTypeLike = np.int64
+) -> Tensor:
+    """Random integers in [low, high), or in [0, low) where high is None.
+
+    They are ``low + floor(u (high - low))`` with u of 53 random bits: no integer is more likely than
+    another by more than a part in ``2**53 / (high - low)``.
+    """
+    low, high = (0, low) if high is None else (low, high)
+    if not 0 < high - low <= 2**53:
+        raise ValueError(f"randint needs low < high, at most 2**53 apart, got {low} and {high}")
+    info = np.iinfo(dtype)
+    if low < info.min or high - 1 > info.max:
+        raise ValueError(f"randint in [{low}, {high}) does not fit {np.dtype(dtype)}")
+    drawn = np.floor(_generator(rng).uniform(shape, 0, high - low, np.float64)).astype(np.int64)
+    return Tensor(np.asarray(drawn + low).astype(dtype))
+
+
+def permutation(x: Any, rng: Generator | int | None = None) -> Tensor:
+    """The integers 0 .. x - 1 in random order, or what x, a tensor, has along its first axis."""
+    if isinstance(x, int | np.integer):
+        return Tensor(_generator(rng).permutation(int(x)))
+    x = asarray(x)
+    if x.ndim == 0:
+        raise ValueError("permutation takes a length or what has a first axis, got a 0-d tensor")
+    return x[_generator(rng).permutation(len(x))]
+
+
+def bernoulli(p: Any, shape: Any = None, rng: Generator | int | None = None, dtype: DTypeLike = np.float32) -> Tensor:
+    """1 with probability p, else 0: p a number or a tensor, of the result's shape unless ``shape`` is given."""
+    p = np.asarray(p.numpy() if isinstance(p, Tensor) else p)
+    if p.dtype.kind not in "fiub" or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"bernoulli needs probabilities in [0, 1], got {p}")
+    shape = p.shape if shape is None else shape
+    return Tensor(
+        np.asarray(_generator(rng).uniform(shape, dtype=np.float64) < np.broadcast_to(p, shape)).astype(dtype)
+    )

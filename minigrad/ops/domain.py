@@ -1,8 +1,11 @@
 """Where an operation is defined and smooth, as plain data: ``minigrad.testing`` turns it into property tests."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,30 @@ class Boolean:
 
 
 @dataclass(frozen=True, slots=True)
+class Integer:
+    """Integers in ``[low, high]``, without a gradient."""
+
+    low: int = -4
+    high: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Matrices whose singular values lie from 1 to 3, at least 0.4 apart.
+
+    ``symmetric`` with eigenvalues of these sizes, ``definite`` all positive.
+    """
+
+    symmetric: bool = False
+    definite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
-    """Class indices below the last length of input ``of``, without a gradient."""
+    """Class indices below a length of input ``of``, that of its last axis unless told, without a gradient."""
 
     of: str
+    axis: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +64,45 @@ class Domain:
     shapes : ``"same"`` for all inputs, any or (``"nonempty"``) with at least one axis and no axis of
         length 0; ``"broadcast"`` together; ``"joined"``, differing along the drawn ``axis`` only;
         ``"indexed"``, that of an array of the drawn ``shape`` at the drawn ``index``; ``"reduced"``, the
-        drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"`` and ``"columns"``,
-        an image batch and the columns of its windows, all about them drawn; or a signature
+        drawn ``shape`` reduced over the drawn ``axis``, with or without it; ``"image"``, ``"columns"``
+        and ``"windows"``, an image batch, the columns of its windows, and one number of each window, all
+        about them drawn; ``"filled image"`` and ``"windows and filled image"``, where every window has
+        elements of the image; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
-        a capital one at least 1, and ``...`` are axes that broadcast together.
-    inputs : a Real, Boolean, Labels or Bits for each input name; inputs not named are ``Real()``.
+        a capital one at least 1, a number itself, and ``...`` are axes that broadcast together.
+    inputs : a Real, Boolean, Integer, Labels, Matrix or Bits for each input name; inputs not named are ``Real()``.
     attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
         the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
         ``"permutation"``, ``"new axes"``, ``"unit axes"``, ``"index"``; or a ``"generator"``.
     apart : inputs whose elements keep the gap from each other where they meet (a maximum is not
         smooth at ties); one name alone means that all its elements do.
+    kinks : what the gradient is where the mathematical one is not defined, in words.
+    order : how often derivatives are checked, 0 where there is none.
     """
 
     shapes: str = "same"
     inputs: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     apart: tuple[str, ...] = ()
+    kinks: str = ""
+    order: int = 2
+
+
+def composed(domain: Domain) -> Callable[[Function], Function]:
+    """State the domain of a function that is made of operations: it is tested and listed as they are.
+
+    Positional-only parameters are its inputs, the others its attributes, as with operations.
+    """
+
+    def decorate(function: Function) -> Function:
+        inputs = [p for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_ONLY]
+        function.__dict__.update(
+            name=function.__name__,
+            domain=domain,
+            inputs=tuple(p.name for p in inputs),
+            required=sum(p.default is p.empty for p in inputs),
+            variadic=False,
+        )
+        return function
+
+    return decorate

@@ -1,19 +1,17 @@
-"""Softmax and its kin, losses, dropout."""
+"""Softmax and its kin, dropout, embedding."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..kernels import launch
-from ..kernels.launch import Array, as_array
+from ..kernels.launch import Array, as_array, launch_python
 from ..operations import operation
 from ..random import Generator, default_generator
 from ..tensor import Tensor
-from .domain import Bits, Domain, Labels
-from .elementwise import exp, square, subtract
-from .reductions import mean, sum
+from .domain import Bits, Domain, Integer, Labels
+from .elementwise import equal, exp, where
+from .reductions import sum
 from .shape import reshape
 
 ROWS = Domain("nonempty", attributes={"axis": "axis"})
@@ -61,165 +59,6 @@ def log_softmax(x: Any, /, axis: int = -1) -> Array:
 def log_softmax_grad(dy: Any, y: Any, /, axis: int = -1) -> Array:
     """``dy - exp(y) sum(dy)`` along ``axis``."""
     return _along("log_softmax_grad", axis, dy, y)
-
-
-# Layer norm -----------------------------------------------------------------------------
-
-
-def _launch_norm(name: str, matrices: Sequence[Any], vectors: Sequence[Any], eps: float) -> Array:
-    """``layer_norm`` or its gradient: matrices (..., C) as rows, vectors (C,)."""
-    arrays = [as_array(a) for a in (*matrices, *vectors)]
-    dtype = launch.result_dtype("mean", *arrays)
-    arrays = [launch.as_dtype(a, dtype) for a in arrays]
-    shape = arrays[0].shape
-    rows = [reshape.forward(a, (math.prod(shape[:-1]), shape[-1])) for a in arrays[: len(matrices)]]
-    out = np.empty(rows[0].shape, dtype)
-    launch.launch(name, (out, *rows, *arrays[len(matrices) :]), (eps,))
-    return out.reshape(shape)
-
-
-def _plain(x: Any) -> tuple[Array, Array]:
-    """The weight and the bias that change nothing."""
-    return np.ones(x.shape[-1], x.dtype), np.zeros(x.shape[-1], x.dtype)
-
-
-def _over_rows(x: Any) -> Any:
-    return sum(x, tuple(range(x.ndim - 1)))
-
-
-@operation(
-    x=lambda g, x, weight, eps: layer_norm_grad(g, x, weight, eps),
-    weight=lambda g, x, eps: _over_rows(g * layer_norm_last(x, *_plain(x), eps)),
-    bias=lambda g: _over_rows(g),
-    domain=Domain("(...,C),(C),(C)", attributes={"eps": (0.1, 1.0)}),
-)
-def layer_norm_last(x: Any, weight: Any, bias: Any, /, eps: float) -> Array:
-    """``z weight + bias`` with ``z = (x - mean) / sqrt(variance + eps)`` over the last axis of x; vectors (C,)."""
-    return _launch_norm("layer_norm", (x,), (weight, bias), eps)
-
-
-@operation(
-    dy=lambda g, x, weight, eps: weight * layer_norm_grad(g, x, _plain(x)[0], eps),
-    x=lambda g, dy, x, weight, eps: _layer_norm_curvature(g, dy * weight, x, eps),
-    weight=lambda g, dy, x, eps: _over_rows(dy * layer_norm_grad(g, x, _plain(x)[0], eps)),
-    outputs=("dx",),
-    domain=Domain("(n,C),(n,C),(C)", attributes={"eps": (0.1, 1.0)}),
-)
-def layer_norm_grad(dy: Any, x: Any, weight: Any, /, eps: float) -> Array:
-    """``(d - mean(d) - z mean(d z)) / sqrt(variance + eps)`` with ``d = dy weight``."""
-    return _launch_norm("layer_norm_grad", (dy, x), (weight,), eps)
-
-
-def _layer_norm_curvature(g: Any, d: Any, x: Any, eps: float) -> Any:
-    """The gradient in x of ``sum(g layer_norm_grad(d, x))``, through z and through ``r = 1 / sqrt(variance + eps)``."""
-    weight, bias = _plain(x)
-    z = layer_norm_last(x, weight, bias, eps)
-    r = (mean(square(x - mean(x, -1, True)), -1, True) + eps) ** -0.5
-    gz, dz = mean(g * z, -1, True), mean(d * z, -1, True)
-    through_r = mean(g * d, -1, True) - mean(g, -1, True) * mean(d, -1, True) - gz * dz
-    return layer_norm_grad(-r * (g * dz + d * gz), x, weight, eps) - through_r * square(r) * z
-
-
-def layer_norm(
-    x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Tensor:
-    """Standardise x over its last axes, then scale and shift (Ba, Kiros and Hinton 2016).
-
-    ``(x - mean) / sqrt(variance + eps) * weight + bias``, the variance without
-    Bessel's correction.  ``normalized_shape`` is the shape of the last axes, and
-    that of weight (all ones when None) and bias (zeros).
-    Raises ``ValueError`` for shapes that do not fit, ``TypeError`` for float32 beside float64.
-    """
-    shape = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
-    if not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in shape):
-        kind = type(normalized_shape).__name__
-        raise TypeError(f"layer_norm needs an integer or several as normalized_shape, its second argument, got {kind}")
-    x, weight, bias = (a if a is None or isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight, bias))
-    if not shape or x.shape[-len(shape) :] != shape or 0 in shape:
-        raise ValueError(f"layer_norm over {shape} needs x that ends in it, no axis empty, got {x.shape}")
-    eps = float(eps)
-    if not eps >= 0:
-        raise ValueError(f"layer_norm needs eps of at least 0, got {eps!r}")
-    dtype = launch.same_float("layer_norm", *[a.data for a in (x, weight, bias) if a is not None])
-    vectors = []
-    for name, vector, fill in (("weight", weight, 1), ("bias", bias, 0)):
-        if vector is not None and vector.shape != shape:
-            raise ValueError(f"layer_norm over {shape} needs {name} {shape}, got {vector.shape}")
-        plain = np.full(shape, fill, dtype if dtype.kind == "f" else np.float32)
-        vectors.append(reshape(plain if vector is None else vector, (-1,)))
-    rows = reshape(x, (*x.shape[: x.ndim - len(shape)], math.prod(shape)))
-    return reshape(layer_norm_last(rows, *vectors, eps), x.shape)
-
-
-# Losses ---------------------------------------------------------------------------------
-
-
-@operation(
-    x=lambda g, x, labels: sample_cross_entropy_grad(g, x, labels),
-    domain=Domain("(n,C),(n)", {"labels": Labels("x")}),
-)
-def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
-    """``-log(softmax(x)[label])`` of each row: x (N, C), labels (N,) in [0, C), result (N,)."""
-    return launch.cross_entropy(as_array(x), as_array(labels), False)
-
-
-@operation(
-    x=lambda g, x, labels: sample_cross_entropy_grad(g, x, labels),
-    domain=Domain("(N,C),(N)", {"labels": Labels("x")}),
-)
-def mean_cross_entropy(x: Any, labels: Any, /) -> Array:
-    """The mean of ``sample_cross_entropy`` over the rows, as one operation."""
-    return launch.cross_entropy(as_array(x), as_array(labels), True)
-
-
-@operation(
-    dy=lambda g, dy_shape, x, labels: _over_samples(
-        sum(g * sample_cross_entropy_grad(np.ones(len(x), x.dtype), x, labels), 1), dy_shape
-    ),
-    x=lambda g, dy, x: softmax_grad(g * (dy.reshape(-1, 1) if dy.ndim else dy / len(x)), softmax(x)),
-    outputs=("dx",),
-    domain=Domain("(n),(n,C),(n)", {"labels": Labels("x")}),
-)
-def sample_cross_entropy_grad(dy: Any, x: Any, labels: Any, /) -> Array:
-    """``dy (softmax(x) - one_hot(label))`` of each row; a 0-d dy is that of the mean, dy / N for each."""
-    return launch.cross_entropy_grad(as_array(dy), as_array(x), as_array(labels))
-
-
-def _over_samples(slopes: Any, shape: tuple[int, ...]) -> Any:
-    return slopes if shape else mean(slopes)
-
-
-def _reduced(losses: Any, reduction: str) -> Any:
-    if reduction == "mean":
-        return mean(losses)
-    if reduction == "sum":
-        return sum(losses)
-    if reduction == "none":
-        return losses
-    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-
-
-def cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
-    """Cross-entropy of class indices under ``softmax(logits)``.
-
-    ``-log(softmax(logits)[label])`` for each sample, then the mean over samples
-    (or the sum, or none).  logits (N, C), labels (N,) integers in [0, C).
-    Raises ``IndexError`` for a label outside the classes.
-    """
-    labels = labels if isinstance(labels, Tensor) else np.asarray(labels)
-    if reduction == "mean":
-        return mean_cross_entropy(logits, labels)
-    return _reduced(sample_cross_entropy(logits, labels), reduction)
-
-
-def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """``(prediction - target) ** 2``, its mean over all elements (or sum, or none); shapes must be equal."""
-    shapes = np.shape(getattr(prediction, "data", prediction)), np.shape(getattr(target, "data", target))
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"mse_loss needs equal shapes, got {shapes[0]} and {shapes[1]}")
-    arrays = [x.data if isinstance(x, Tensor) else x for x in (prediction, target)]
-    launch.same_float("mse_loss", *[x for x in arrays if isinstance(x, np.ndarray)])
-    return _reduced(square(subtract(prediction, target)), reduction)
 
 
 # Dropout ----------------------------------------------------------------------------------
@@ -273,3 +112,67 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, rng: Generator | None
     if not training or p == 0:
         return x if isinstance(x, Tensor) else Tensor(as_array(x))
     return dropout_and_mask(x, p, rng or default_generator())[0]
+
+
+# Embedding --------------------------------------------------------------------------------
+
+
+@operation(
+    weight=lambda g, weight_shape, indices: rows_at_grad(g, indices, weight_shape[0]),
+    domain=Domain("(V,d),(n)", {"indices": Labels("weight", 0)}),
+)
+def rows_at(weight: Any, indices: Any, /) -> Array:
+    """``weight[indices]``: weight (V, D), indices of any shape in [0, V), result (*indices.shape, D)."""
+    weight, indices = as_array(weight), as_array(indices)
+    out = np.empty((*indices.shape, weight.shape[1]), weight.dtype)
+
+    def take(out: Array, weight: Array, indices: Array) -> None:
+        if np.any(bad := (indices < 0) | (indices >= len(weight))):
+            raise IndexError(f"indices must lie in [0, {len(weight)}), got {indices[bad][0]}")
+        np.copyto(out, weight[indices])
+
+    launch_python(take, out, weight, indices, name="rows_at")
+    return out
+
+
+@operation(
+    dy=lambda g, indices: rows_at(g, indices),
+    outputs=("dweight",),
+    domain=Domain("(n,d),(n)", {"indices": Integer(0, 3)}, {"count": (4, 5)}),
+)
+def rows_at_grad(dy: Any, indices: Any, /, count: int) -> Array:
+    """The adjoint of ``rows_at``: row i of dy added to row ``indices[i]`` of zeros (count, D)."""
+    dy, indices = as_array(dy), as_array(indices)
+    out = np.empty((count, dy.shape[-1]), dy.dtype)
+
+    def add(out: Array, dy: Array, indices: Array) -> None:
+        out.fill(0)
+        np.add.at(out, indices, dy)
+
+    launch_python(add, out, dy, indices, name="rows_at_grad")
+    return out
+
+
+def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
+    """The rows of ``weight`` (V, D) at ``input``, integers in [0, V) of any shape: (*input.shape, D).
+
+    padding_idx : this row receives no gradient; a negative one counts from the end.
+
+    Raises ``IndexError`` for an index outside, ``TypeError`` for indices that are not integers.
+    """
+    input = input if isinstance(input, Tensor) else np.asarray(input)
+    weight = weight if isinstance(weight, Tensor) else Tensor(as_array(weight))
+    if input.dtype.kind not in "iu":
+        raise TypeError(f"embedding takes integers as input, its first argument, got {input.dtype}")
+    if weight.ndim != 2:
+        raise ValueError(f"embedding needs weight (V, D), got {weight.shape}")
+    y: Tensor = rows_at(weight, input)
+    if padding_idx is None:
+        return y
+    if (
+        isinstance(padding_idx, bool)
+        or not isinstance(padding_idx, int)
+        or not -len(weight) <= padding_idx < len(weight)
+    ):
+        raise ValueError(f"embedding needs a padding_idx in [-{len(weight)}, {len(weight)}), got {padding_idx!r}")
+    return where(reshape(equal(input, padding_idx % len(weight)), (*input.shape, 1)), y.detach(), y)

@@ -1,5 +1,7 @@
 """Shape and indexing: results share the memory of their input where NumPy's do."""
 
+import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,16 @@ from ..kernels.launch import Array, as_array, contiguous, launch, launch_python,
 from ..kernels.recording import refuse
 from ..operations import operation
 from ..tensor import Tensor
-from .domain import Domain
+from .domain import Domain, composed
+
+
+def as_tensor(x: Any) -> Tensor:
+    """``x`` as a Tensor, where operations put together must see its shape; they take no lists either."""
+    if not isinstance(x, Tensor | np.ndarray | np.generic | int | float):
+        raise TypeError(
+            f"operations take tensors, arrays and numbers, got {type(x).__name__}; minigrad.tensor() converts"
+        )
+    return x if isinstance(x, Tensor) else Tensor(as_array(x))
 
 
 @operation(x=lambda g, x_shape: reshape(g, x_shape), view=True, domain=Domain(attributes={"shape": "shape"}))
@@ -105,6 +116,129 @@ def concat(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
     return concat_arrays(*[expand_dims(a, axis) for a in arrays], axis=axis)
+
+
+# Rearranged -----------------------------------------------------------------------------------------
+
+
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes moved to other places, the others in their order."""
+    x = as_tensor(x)
+    names = np.empty(range(x.ndim), bool)  # each length names its axis; the first makes it empty
+    return permute_dims(x, np.moveaxis(names, source, destination).shape)
+
+
+@operation(x=lambda g, axis: flip(g, axis), view=True, domain=Domain(attributes={"axis": "axes"}))
+def flip(x: Any, /, axis: Any = None) -> Array:
+    """The order reversed along ``axis`` (an integer, several, or None for all), without copying."""
+    return np.flip(as_array(x), axis)
+
+
+@operation(
+    x=lambda g, shift, axis: roll(g, tuple(-s for s in shift) if isinstance(shift, tuple) else -shift, axis),
+    domain=Domain(attributes={"shift": (0, 1, -2, 7), "axis": "axis or none"}),
+)
+def roll(x: Any, /, shift: int | tuple[int, ...], axis: Any = None) -> Array:
+    """Moved along ``axis`` by ``shift``, what leaves at the end comes in at the start; flattened for None."""
+    x = as_array(x)
+    out = np.empty(x.shape, x.dtype)
+    launch_python(lambda out, x: np.copyto(out, np.roll(x, shift, axis)), out, x, name="roll")
+    return out
+
+
+@composed(Domain(attributes={"repetitions": (0, 2, (2,), (1, 2), (2, 1, 1, 2))}))
+def tile(x: Any, /, repetitions: int | Sequence[int]) -> Tensor:
+    """Copies of x side by side, ``repetitions`` along each axis, the last ones if there are fewer than axes."""
+    x = as_tensor(x)
+    counts = tuple(repetitions) if isinstance(repetitions, Sequence) else (repetitions,)
+    ndim = max(len(counts), x.ndim)
+    counts, shape = (1,) * (ndim - len(counts)) + counts, (1,) * (ndim - x.ndim) + x.shape
+    apart = reshape(x, tuple(m for n in shape for m in (1, n)))
+    wide = broadcast_to(apart, tuple(m for pair in zip(counts, shape, strict=True) for m in pair))
+    return reshape(wide, tuple(c * n for c, n in zip(counts, shape, strict=True)))
+
+
+@composed(Domain(attributes={"repeats": (0, 1, 3), "axis": "axis or none"}))
+def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
+    """Each element ``repeats`` times in a row (a number, or one for each), along ``axis`` or flattened."""
+    x = reshape(x, -1) if axis is None else as_tensor(x)
+    (place,) = normalize_axes((0 if axis is None else axis,), x.ndim)
+    counts = np.asarray(repeats.numpy() if isinstance(repeats, Tensor) else repeats)
+    if counts.ndim:
+        return getitem(x, (slice(None),) * place + (np.repeat(np.arange(x.shape[place]), counts),))
+    before, after, count = x.shape[: place + 1], x.shape[place + 1 :], operator.index(repeats)
+    wide = broadcast_to(expand_dims(x, place + 1), (*before, count, *after))
+    return reshape(wide, (*before[:-1], before[-1] * count, *after))
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Parts along ``axis``: so many equal ones, or cut before each of the indices."""
+    x = as_tensor(x)
+    (place,) = normalize_axes((axis,), x.ndim)
+    n = x.shape[place]
+    if isinstance(sections, int | np.integer):
+        count = int(sections)
+        if count < 1 or n % count:
+            raise ValueError(f"split cannot cut an axis of length {n} into {count} equal parts")
+        cuts = list(range(n // count, n, n // count)) if n else [0] * (count - 1)
+    else:
+        cuts = [operator.index(i) for i in sections]
+    before = (slice(None),) * place
+    return [getitem(x, (*before, slice(*ends))) for ends in itertools.pairwise([0, *cuts, None])]
+
+
+def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices along ``axis``, without that axis: the opposite of ``stack``."""
+    x = as_tensor(x)
+    (place,) = normalize_axes((axis,), x.ndim)
+    return tuple(getitem(x, (slice(None),) * place + (i,)) for i in range(x.shape[place]))
+
+
+def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    """Before and after of every axis, from NumPy's number, pair or pairs."""
+    widths = np.broadcast_to(np.asarray(pad_width), (ndim, 2))
+    if widths.dtype.kind not in "iu" or (widths < 0).any():
+        raise ValueError(f"pad_width is a whole number from 0 on, a pair, or a pair for each axis, got {pad_width!r}")
+    return [(int(before), int(after)) for before, after in widths]
+
+
+def _inside(pad_width: Any, shape: tuple[int, ...]) -> Any:
+    return (*(slice(b, b + n) for (b, _), n in zip(_widths(pad_width, len(shape)), shape, strict=True)), ...)
+
+
+@operation(
+    x=lambda g, x_shape, pad_width: getitem(g, _inside(pad_width, x_shape)),
+    domain=Domain(attributes={"pad_width": (0, 1, (1, 2)), "value": (0.0, 1.5)}),
+)
+def pad_constant(x: Any, /, pad_width: Any, value: float = 0.0) -> Array:
+    """x with ``value`` around it."""
+    x = as_array(x)
+    widths = _widths(pad_width, x.ndim)
+    out = np.empty([b + n + a for (b, a), n in zip(widths, x.shape, strict=True)], x.dtype)
+    launch("copy", (out, np.asarray(value).astype(x.dtype)))
+    launch("copy", (out[_inside(pad_width, x.shape)], x))
+    return out
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
+    """More elements before and after each axis, as NumPy's ``pad``.
+
+    pad_width : a number, a pair (before, after), or a pair for each axis.
+    mode : ``"constant"``, or what the elements are taken from: ``"edge"``, ``"reflect"``, ``"symmetric"``, ``"wrap"``.
+    """
+    if mode == "constant":
+        return pad_constant(x, pad_width, constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise NotImplementedError(f"pad has the modes constant, edge, reflect, symmetric and wrap, not {mode!r}")
+    x = as_tensor(x)
+    for axis, width in enumerate(_widths(pad_width, x.ndim)):
+        if any(width):
+            places = np.pad(np.arange(x.shape[axis]), width, mode)  # type: ignore[call-overload]
+            x = getitem(x, (slice(None),) * axis + (places,))
+    return x
+
+
+# Indexing --------------------------------------------------------------------------------------------
 
 
 def _plain(index: Any) -> Any:

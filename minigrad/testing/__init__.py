@@ -4,7 +4,18 @@
 Hypothesis (``minigrad[test]``), and is imported only by those who name it.
 """
 
-from ..ops.domain import Bits, Boolean, Domain, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Matrix, Real
 from .gradients import GradientError, NotSmoothError, check_grads
 
-__all__ = ["Bits", "Boolean", "Domain", "GradientError", "Labels", "NotSmoothError", "Real", "check_grads"]
+__all__ = [
+    "Bits",
+    "Boolean",
+    "Domain",
+    "GradientError",
+    "Integer",
+    "Labels",
+    "Matrix",
+    "NotSmoothError",
+    "Real",
+    "check_grads",
+]

@@ -297,7 +297,10 @@ class _Line:
         for row, k in zip(moves, _POINTS, strict=True):
             if k:
                 at[self.i] = np.asarray(level.at[self.i] + k * h * self.u)
-                values = _flat(level.outputs(at))
+                try:
+                    values = _flat(level.outputs(at))
+                except np.linalg.LinAlgError:  # a wide step may end at a matrix that has no inverse or no root
+                    values = np.empty(0)
                 row[:] = values - level.values if values.shape == level.values.shape else np.nan
         fine, coarse, rough = _STENCILS @ moves
         noise = 50 * np.abs(fine - coarse) + np.abs(rough) / 4 + 4 * _EPS * level.sizes

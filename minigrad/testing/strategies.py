@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..kernels.launch import normalize_axes
 from ..operations import Operation
 from ..ops.convolution import count_windows
-from ..ops.domain import Bits, Boolean, Domain, Labels, Real
+from ..ops.domain import Bits, Boolean, Domain, Integer, Labels, Matrix, Real
 from ..random import Generator
 
 try:
@@ -25,12 +25,15 @@ Shapes = tuple[list[Shape], dict[str, Any]]  # of the inputs, and the attributes
 
 _SIDE = 3  # the longest axis
 _DIMS = 3  # the most axes
+_SIZE = 12  # the most elements of an array: two axes of the longest, and some of three
 
 
 def arguments(
-    operation: Operation, dtype: DTypeLike = np.float64
+    operation: Operation | Callable[..., Any], dtype: DTypeLike = np.float64
 ) -> st.SearchStrategy[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Arguments ``(args, kwargs)`` at which ``operation`` is defined and smooth, floating arrays of ``dtype``.
+
+    operation : an operation, or a function of operations that states its domain (``minigrad.ops.domain.composed``).
 
     Shapes are small, and empty or 0-d where the domain allows it; an optional input
     is sometimes None.  A generator among the attributes moves with each call: copy it.
@@ -42,13 +45,14 @@ def arguments(
     ...     args, kwargs = call
     ...     check_grads(mg.multiply, *args, **kwargs)
     """
-    if operation.domain is None:
-        raise ValueError(f"{operation.name} states no domain")
-    return _arguments(operation, operation.domain, np.dtype(dtype))
+    domain = getattr(operation, "domain", None)
+    if domain is None:
+        raise ValueError(f"{operation.__name__} states no domain")
+    return _arguments(operation, domain, np.dtype(dtype))
 
 
 @st.composite
-def _arguments(draw: st.DrawFn, operation: Operation, domain: Domain, dtype: np.dtype[Any]) -> Any:
+def _arguments(draw: st.DrawFn, operation: Any, domain: Domain, dtype: np.dtype[Any]) -> Any:
     names = list(operation.inputs) * (draw(st.integers(1, 3)) if operation.variadic else 1)
     shapes, attributes = draw(_shapes(domain.shapes, len(names)))
     known = dict(zip(names, shapes, strict=True))
@@ -71,8 +75,12 @@ def _values(
     kind = domain.inputs.get(name, Real())
     if isinstance(kind, Boolean):
         return hnp.arrays(np.bool_, shape)
+    if isinstance(kind, Integer):
+        return hnp.arrays(np.int64, shape, elements=st.integers(kind.low, kind.high))
+    if isinstance(kind, Matrix):
+        return st.integers(0, 2**32 - 1).map(lambda seed: _matrix(kind, shape, Generator(seed)).astype(dtype))
     if isinstance(kind, Labels):
-        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][-1] - 1))
+        return hnp.arrays(np.int64, shape, elements=st.integers(0, shapes[kind.of][kind.axis] - 1))
     if isinstance(kind, Bits):
         return hnp.arrays(np.uint8, (math.prod(shapes[kind.of]) + 7) // 8)
     if name in domain.apart:
@@ -80,6 +88,18 @@ def _values(
     else:
         reals = hnp.arrays(np.float64, shape, elements=_reals(kind))
     return reals.map(lambda array: array.astype(dtype))
+
+
+def _matrix(kind: Matrix, shape: Shape, rng: Generator) -> NDArray[np.float64]:
+    *batch, m, n = shape
+    k = min(m, n)
+    u, v = (np.linalg.qr(rng.normal((*batch, side, side), dtype=np.float64))[0] for side in (m, n))
+    values = 1 + 0.6 * np.arange(k) + rng.uniform((*batch, k), 0, 0.2, np.float64)
+    if kind.symmetric and not kind.definite:
+        values *= np.sign(rng.normal((*batch, k), dtype=np.float64))
+    right = u if kind.symmetric or kind.definite else v
+    product: NDArray[np.float64] = (u[..., :k] * values[..., None, :]) @ right[..., :k].swapaxes(-1, -2)
+    return product
 
 
 def _reals(kind: Real) -> st.SearchStrategy[float]:
@@ -103,32 +123,40 @@ def _apart(kind: Real, shape: Shape, parity: int, unique: bool) -> st.SearchStra
 def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
     if relation in ("same", "nonempty"):
         least = int(relation == "nonempty")
-        return hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE).map(
-            lambda shape: ([shape] * count, {})
-        )
+        shapes = hnp.array_shapes(min_dims=least, max_dims=_DIMS, min_side=least, max_side=_SIDE)
+        return shapes.filter(_is_small).map(lambda shape: ([shape] * count, {}))
     if relation == "joined":
         return _joined(count)
     if relation == "indexed":
         return _indexed()
     if relation == "reduced":
         return _reduced()
-    if relation in ("image", "columns"):
+    if relation in ("image", "columns", "windows"):
         return _windowed(relation)
+    if relation.endswith("filled image"):
+        return _filled(relation, count)
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
+
+
+def _is_small(shape: Shape) -> bool:
+    return math.prod(shape) <= _SIZE
 
 
 @st.composite
 def _signature(draw: st.DrawFn, signature: str) -> Shapes:
     specs = [spec.split(",") for spec in re.findall(r"\(([^)]+)\)", signature)]
     letters = sorted({name for spec in specs for name in spec if name != "..."})
-    lengths = {name: (draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters}
+    lengths = {
+        name: (int(name) if name.isdecimal() else draw(st.integers(int(name.isupper()), _SIDE)),) for name in letters
+    }
     loops = [i for i, spec in enumerate(specs) if "..." in spec]
     drawn: dict[int, Shape] = {}
     if loops:
         together = hnp.mutually_broadcastable_shapes(
             num_shapes=len(loops), max_dims=_DIMS - min(map(len, specs)) + 1, min_side=0, max_side=_SIDE
         )
-        drawn = dict(zip(loops, draw(together).input_shapes, strict=True))
+        small = together.filter(lambda shapes: _is_small(shapes.result_shape))
+        drawn = dict(zip(loops, draw(small).input_shapes, strict=True))
     parts = [[drawn[i] if name == "..." else lengths[name] for name in spec] for i, spec in enumerate(specs)]
     return [tuple(n for part in spec for n in part) for spec in parts], {}
 
@@ -173,7 +201,28 @@ def _windowed(draw: st.DrawFn, relation: str) -> Shapes:
     if relation == "image":
         return [(n, c, *size)], attributes
     windows = count_windows(size, **attributes)
-    return [(n, c * math.prod(kernel), math.prod(windows))], {"size": size, **attributes}
+    shape = (n, c * math.prod(kernel), math.prod(windows)) if relation == "columns" else (n, c, *windows)
+    return [shape], {"size": size, **attributes}
+
+
+@st.composite
+def _filled(draw: st.DrawFn, relation: str, count: int) -> Shapes:
+    """Images, of the first perhaps its windows, each of which has an element outside the padding."""
+    sides: list[Any] = []
+    for _ in range(2):
+        k = draw(st.integers(1, 3))
+        d = draw(st.integers(1, 1 if k == 3 else 2))
+        before, after = draw(st.tuples(*[st.integers(0, int(k > 1))] * 2))
+        reach = d * (k - 1) + 1
+        length = draw(st.integers(reach, max(reach, _SIDE)))
+        sides.append((length, k, draw(st.integers(1, 2)), (before, after), d))
+    size, kernel, stride, padding, dilation = zip(*sides, strict=True)
+    attributes = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    lead = draw(st.sampled_from([(1, 1), (1, 2), (0, 1)]))
+    shapes = [(*lead, *size)] * count
+    if relation.startswith("windows"):
+        shapes[0] = (*lead, *count_windows(size, **attributes))
+    return shapes, attributes
 
 
 # Attributes ----------------------------------------------------------------------------

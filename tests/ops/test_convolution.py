@@ -1,4 +1,4 @@
-"""conv2d against its seven loops, its gradients, and what it refuses."""
+"""conv2d and conv1d against seven loops, their gradients, and what they refuse."""
 
 import itertools
 from typing import Any
@@ -126,3 +126,48 @@ X, W = np.zeros((2, 4, 5, 5), np.float32), np.zeros((6, 4, 3, 3), np.float32)
 def test_conv2d_refuses(arguments: Any, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         mg.conv2d(*arguments, **options)
+
+
+# Sequences -------------------------------------------------------------------------------------------------
+
+
+@given(convolutions(), st.sampled_from([np.float32, np.float64]))
+def test_conv1d_is_the_seven_loops_of_height_one(drawn: Any, dtype: Any) -> None:
+    (x, weight, bias), options = drawn
+    x, weight, bias = x[:, :, 0].astype(dtype), weight[:, :, 0].astype(dtype), bias.astype(dtype)
+    stride, dilation = (twice(options[name])[1] for name in ("stride", "dilation"))
+    padding = options["padding"] if isinstance(options["padding"], str) else twice(options["padding"])[1]
+    zeros = [(0, 0), zeros_around(padding, (1, weight.shape[2]), (1, dilation))[1]]
+    wide = [a.astype(np.float64) for a in (x[:, :, None], weight[:, :, None], bias)]
+    wanted = seven_loops(*wide, (1, stride), zeros, (1, dilation), options["groups"])[:, :, 0]
+    y = mg.conv1d(x, weight, bias, stride, padding, dilation, options["groups"])
+    assert y.shape == wanted.shape
+    assert y.dtype == dtype
+    limit = 64 * np.finfo(dtype).eps * (1 + abs(wanted).max(initial=0))
+    np.testing.assert_allclose(y.numpy(), wanted, rtol=0, atol=limit)
+
+
+def test_conv1d_gradients() -> None:
+    x, weight, bias = (np.random.default_rng(i).standard_normal(s) for i, s in enumerate([(2, 2, 4), (2, 1, 2), (2,)]))
+    check_grads(lambda *a: mg.conv1d(*a, padding="same", dilation=2, groups=2), x, weight, bias)
+    check_grads(lambda *a: mg.conv1d(*a, stride=(2,), padding=1, groups=2), x, weight)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((X, W), {}, r"conv1d needs x \(N, C, L\) and weight \(O, C, k\), got \(2, 4, 5, 5\)"),
+        ((X[:, :3, 0], W[:, :, 0]), {}, r"conv1d needs x with as many channels .* got x \(2, 3, 5\)"),
+        ((X[:, :, 0], W[:, :, 0], np.zeros(5, np.float32)), {}, r"conv1d needs a bias of shape \(6,\)"),
+        (
+            (X[:, :, 0], W[:, :, 0]),
+            {"stride": (1, 2)},
+            r"conv1d needs an integer of at least 1 as stride, got \(1, 2\)",
+        ),
+        ((X[:, :, 0], W[:, :, 0]), {"padding": -1}, "conv1d needs an integer of at least 0 as padding, got -1"),
+        ((X[:, :, 0], W[:, :, 0]), {"padding": "same", "stride": 2}, r"needs stride 1, got \(2,\)"),
+    ],
+)
+def test_conv1d_refuses(arguments: Any, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mg.conv1d(*arguments, **options)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import special
 
 import minigrad as mg
 
@@ -85,10 +86,77 @@ def test_other_types_are_refused(other: Any) -> None:
         mg.ones(1) + other
 
 
+@pytest.mark.parametrize("f", [mg.floor, mg.ceil, mg.round, mg.trunc])
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_integers_are_whole_already(f: Any, dtype: Any) -> None:
+    x = mg.tensor(np.array([0, 1], dtype))
+    assert f(x).dtype == dtype
+    assert f(x).tolist() == x.tolist()
+    assert not np.shares_memory(f(x).data, x.data)
+
+
+@given(data=st.data(), a=st.sampled_from(INTEGERS), b=st.sampled_from(INTEGERS))
+def test_remainders_and_bits_are_numpys_for_integers_too(data: st.DataObject, a: Any, b: Any) -> None:
+    x, y = (
+        data.draw(hnp.arrays(dtype, 3, elements=st.integers(0, 1 + (dtype is not np.bool_) * 6))) for dtype in (a, b)
+    )
+    if np.result_type(a, b).kind != "f":  # as uint64 beside int64, which meet in float64
+        for f, numpys in (("bitwise_and", "&"), ("bitwise_or", "|"), ("bitwise_xor", "^")):
+            expected = getattr(np, f)(x, y)
+            for found in (getattr(mg, f)(x, y), eval(f"x {numpys} y", {"x": mg.tensor(x), "y": y})):
+                assert found.dtype == expected.dtype
+                np.testing.assert_array_equal(found.numpy(), expected)
+        with np.errstate(divide="ignore"):
+            for found, expected in ((mg.tensor(x) % y, x % y), (x // mg.tensor(y), x // y)):
+                assert found.dtype == expected.dtype
+                np.testing.assert_array_equal(found.numpy(), expected)
+    np.testing.assert_array_equal((~mg.tensor(x)).numpy(), ~x)
+
+
+@pytest.mark.parametrize("f", [mg.bitwise_and, mg.bitwise_or, mg.bitwise_xor])
+def test_bits_of_floats_are_refused(f: Any) -> None:
+    with pytest.raises(TypeError, match="takes integers and bools, got float32; compare first, as in"):
+        f(mg.ones(2), mg.ones(2))
+    with pytest.raises(TypeError, match="takes integers and bools, got float32"):
+        ~mg.ones(2)
+
+
+# Special values --------------------------------------------------------------------------------------
+
+SPECIAL = np.array([nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 1e4, -1e4, 1e-30, 3e38])
+UNARY = ["negative", "abs", "sign", "square", "sqrt", "reciprocal", "exp", "exp2", "expm1", "log", "log2", "log10",
+         "log1p", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+         "floor", "ceil", "round", "trunc", "isnan", "isinf", "isfinite", "logical_not"]  # fmt: skip
+BINARY = ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "atan2", "hypot", "logaddexp",
+          "remainder", "floor_divide", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+          "logical_and", "logical_or", "logical_xor"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [*UNARY, *BINARY])
+def test_special_values_pass_through_as_in_numpy(name: str, dtype: Any) -> None:
+    a = SPECIAL.astype(dtype)
+    inputs = (a,) if name in UNARY else (a[:, None], a)
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(*inputs)
+        found = getattr(mg, name)(*map(mg.tensor, inputs)).numpy()
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_special_values_of_xlogy_and_rsqrt() -> None:
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(
+            mg.xlogy(SPECIAL[:, None], SPECIAL).numpy(), special.xlogy(SPECIAL[:, None], SPECIAL)
+        )
+        np.testing.assert_allclose(mg.rsqrt(SPECIAL).numpy(), 1 / np.sqrt(SPECIAL))
+
+
 # Operand orders ---------------------------------------------------------------------------------
 
-OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.matmul, operator.eq,
-             operator.ne, operator.lt, operator.le, operator.gt, operator.ge]  # fmt: skip
+COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.matmul, operator.mod,
+             operator.floordiv, *COMPARISONS]  # fmt: skip
 
 
 @pytest.mark.parametrize("f", OPERATORS, ids=lambda f: f.__name__)
@@ -120,7 +188,7 @@ def test_other_operators() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 0, 200, 255, 256, 2**40, 0.5, True])
-@pytest.mark.parametrize("f", OPERATORS[6:], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("f", COMPARISONS, ids=lambda f: f.__name__)
 def test_comparisons_with_numbers_that_the_dtype_cannot_hold(f: Any, number: Any) -> None:
     a = np.array([0, 1, 200, 255], np.uint8)
     assert f(mg.tensor(a), number).tolist() == f(a, number).tolist()
@@ -161,6 +229,32 @@ def test_subgradients(f: Any, at: list[float], expected: list[float] | None) -> 
         assert not f(mg.tensor(at, np.float32, requires_grad=True)).requires_grad
     else:
         np.testing.assert_allclose(gradients(f, at)[0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("f", "at", "expected"),
+    [
+        (mg.hypot, ([0, 3, 0], [0, 4, -2]), ([0, 0.6, 0], [0, 0.8, -1])),
+        (mg.atan2, ([0, 1, 0], [0, 0, 2]), ([0, 0, 0.5], [0, -1, 0])),
+        (mg.xlogy, ([0, 0, 2, 0], [0, 2, 1, -1]), ([0, np.log(2), 0, 0], [0, 0, 2, 0])),
+        (
+            mg.logaddexp,
+            ([np.inf, -np.inf, 0, 1e4], [np.inf, -np.inf, 0, -1e4]),
+            ([0.5, 0.5, 0.5, 1], [0.5, 0.5, 0.5, 0]),
+        ),
+        (mg.remainder, ([5, -5, 5], [3, 3, -3]), ([1, 1, 1], [-1, 2, 2])),
+    ],
+)
+def test_gradients_at_singular_points(f: Any, at: Any, expected: Any) -> None:
+    np.testing.assert_allclose(gradients(f, *at), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [mg.hypot, mg.atan2, mg.xlogy])
+def test_second_derivatives_at_the_origin_are_finite(f: Any) -> None:
+    leaves = [mg.tensor([0.0, 0.0], requires_grad=True) for _ in range(2)]
+    first = mg.grad(f(*leaves).sum(), leaves, create_graph=True)
+    second = mg.grad(sum(g.sum() for g in first), leaves, allow_unused=True)
+    assert all(g is None or np.isfinite(g.numpy()).all() for g in second)
 
 
 def test_maximum_and_minimum_halve_at_ties() -> None:
@@ -227,9 +321,30 @@ def test_clip_of_integers_at_fractions_is_float32() -> None:
 def test_clip_refuses() -> None:
     with pytest.raises(ValueError, match="min <= max, got min=2"):
         mg.ones(2).clip(2, 1)
-    for bad in (np.ones(2), "a", nan):
-        with pytest.raises(TypeError, match="numbers as bounds"):
+    for bad in ("a", nan, [1.0]):
+        with pytest.raises(TypeError, match="numbers, tensors or arrays as bounds"):
             mg.ones(2).clip(bad)
+
+
+CLIPPABLE = hnp.arrays(np.float64, (2, 3), elements=st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0, nan]))
+
+
+@given(x=CLIPPABLE, low=CLIPPABLE | st.none(), high=CLIPPABLE.map(lambda a: a[0]) | st.none())
+def test_clip_at_tensors_is_numpys_and_passes_at_the_bounds(x: Any, low: Any, high: Any) -> None:
+    if low is None and high is None:
+        low = np.zeros((2, 3))
+    leaves = [mg.tensor(a, requires_grad=True) for a in (x, low, high) if isinstance(a, np.ndarray)]
+    left = iter(leaves)
+    args = [next(left) if isinstance(a, np.ndarray) else a for a in (x, low, high)]
+    y = mg.clip(*args)
+    np.testing.assert_array_equal(y.numpy(), np.clip(x, low, high))
+    gradients = [g.numpy() for g in mg.grad(y.sum(), leaves)]
+    assert np.sum([g.sum() for g in gradients]) == 6  # every element hands its gradient to exactly one of the three
+    with np.errstate(invalid="ignore"):
+        within = np.ones((2, 3), bool) if low is None else ~(x < low) & ~np.isnan(low)
+        reached = x if low is None else np.where(within, x, low)
+        within &= np.ones(3, bool) if high is None else ~(reached > high) & ~np.isnan(high)
+    np.testing.assert_array_equal(gradients[0], within)
 
 
 def test_astype() -> None:

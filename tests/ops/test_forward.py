@@ -71,6 +71,32 @@ def col2im(columns: Any, size: Any, kernel: Any, stride: Any, padding: Any, dila
     return out
 
 
+def windows_of(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float = np.nan) -> Any:
+    """All windows of an image batch: (N, C, H', W', kernel)."""
+    x = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=fill)
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, (2, 3))
+    view = view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return view.reshape(*view.shape[:4], math.prod(kernel))
+
+
+def sum_windows_grad(dy: Any, size: Any, **about: Any) -> Any:
+    (n, c), kernel, windows = dy.shape[:2], math.prod(about["kernel"]), math.prod(dy.shape[2:])
+    columns = np.repeat(dy.reshape(n, c, 1, windows), kernel, 2)
+    return col2im(columns.reshape(n, c * kernel, windows), size, **about)
+
+
+def max_windows_at(dx: Any, x: Any, **about: Any) -> Any:
+    places = np.nanargmax(windows_of(x, **about), -1) if x.size else np.zeros(windows_of(x, **about).shape[:4], int)
+    return np.take_along_axis(windows_of(dx, **about), places[..., None], -1)[..., 0]
+
+
+def max_windows_grad(dy: Any, x: Any, **about: Any) -> Any:
+    out = np.zeros(x.size)
+    np.add.at(out, max_windows_at(np.arange(x.size).reshape(x.shape) * 1.0, x, **about).astype(int), dy)
+    return out.reshape(x.shape)
+
+
 def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
 
@@ -110,42 +136,128 @@ def unreduced(g: Any, axis: Any) -> Any:
     return np.expand_dims(g, axis) if axis is not None else g
 
 
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def silu_grad(dy: Any, x: Any) -> Any:
+    s = special.expit(x)
+    return dy * (s + x * s * (1 - s))
+
+
+def gelu(x: Any, approximate: str) -> Any:
+    if approximate == "none":
+        return x * special.ndtr(x)
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def recurrence(a: Any, b: Any, axis: int) -> Any:
+    y = b.copy()
+    a, moved = np.moveaxis(a, axis, 0), np.moveaxis(y, axis, 0)
+    for i in range(1, len(moved)):
+        moved[i] = a[i] * moved[i - 1] + b.take(i, axis)
+    return y
+
+
+def argsort(x: Any, axis: Any, descending: bool = False) -> Any:
+    return np.argsort(-x if descending else x, axis)  # no ties are drawn
+
+
+def sort(x: Any, axis: Any, descending: bool = False) -> Any:
+    return -np.sort(-x, axis) if descending else np.sort(x, axis)
+
+
+def cummax_places(x: Any, axis: int) -> Any:
+    best = np.maximum.accumulate(x, axis)
+    return np.apply_along_axis(lambda row: np.searchsorted(row, row), axis, best)
+
+
 OWN: dict[str, Callable[..., Any]] = {
+    "argsort": argsort,
     "astype": lambda x, dtype: x.astype(dtype),
+    "binary_entropy": lambda p, t: -special.xlogy(t, p) - special.xlogy(1 - t, 1 - p),
     "col2im": col2im,
+    "glu": lambda x, axis: x[:, :1] * special.expit(x[:, 1:]),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "hardtanh": lambda x, min_val, max_val: np.clip(x, min_val, max_val),
     "im2col": im2col,
-    "clip": lambda x, min, max: x if min is max is None else np.clip(x, min, max),
+    "clip": np.clip,
+    "cummax": lambda x, axis: np.maximum.accumulate(x.ravel() if axis is None else x, axis or 0),
+    "cummax_along": np.maximum.accumulate,
+    "cummax_places": cummax_places,
+    "cumprod_along": np.cumprod,
+    "cumsum_along": np.cumsum,
+    "clip_between": np.clip,
+    "cholesky": np.linalg.cholesky,
     "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
     "dropout_and_mask": dropout,
     "dropout_grad": dropout_grad,
+    "eigh": lambda a: tuple(np.linalg.eigh(a)),
     "erf": special.erf,
-    "gelu": lambda x: x * special.ndtr(x),
+    "elu": elu,
+    "exact_gelu": lambda x: x * special.ndtr(x),
+    "gelu": gelu,
     "gelu_grad": lambda dy, x: dy * (special.ndtr(x) + x * stats.norm.pdf(x)),
     "getitem": lambda x, index: x[index],
     "getitem_grad": getitem_grad,
     "greater_share": lambda a, b: np.heaviside(a - b, 0.5),
+    "inv": np.linalg.inv,
+    "huber": lambda d, delta: special.huber(delta, d),
     "layer_norm_last": layer_norm,
     "layer_norm_grad": layer_norm_grad,
+    "leaky_relu": lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
+    "leaky_relu_grad": lambda dy, x, negative_slope: np.where(x > 0, dy, negative_slope * dy),
     "linear": lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
     "linear_grad": lambda dy, x, weight, to_x, to_weight, to_bias: (dy @ weight, dy.T @ x, dy.sum(0)),
+    "log_sigmoid": special.log_expit,
     "log_softmax": special.log_softmax,
     "log_softmax_grad": log_softmax_grad,
     "logsumexp": special.logsumexp,
     "matmul_arrays": np.matmul,
     "mean_cross_entropy": lambda x, labels: cross_entropy(x, labels).mean(),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "norm": np.linalg.vector_norm,
+    "order_along": argsort,
+    "one_hot": lambda labels, num_classes, dtype: np.eye(num_classes, dtype=dtype)[labels],
+    "pad_constant": lambda x, pad_width, value: np.pad(x, pad_width, constant_values=value) if x.ndim else x,
     "permute_dims": np.transpose,
+    "recurrence": recurrence,
+    "max_windows": lambda x, **about: windows_of(x, **about, fill=-np.inf).max(-1),
+    "max_windows_at": max_windows_at,
+    "max_windows_grad": max_windows_grad,
+    "pick": lambda x, labels: np.array([row[label] for row, label in zip(x, labels, strict=True)]),
+    "pick_grad": lambda dy, labels, classes: dy[:, None] * (labels[:, None] == np.arange(classes)),
+    "reduced_svd": lambda a: tuple(np.linalg.svd(a, full_matrices=False)),
     "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
     "relu_grad": lambda dy, y: np.where(y > 0, dy, 0),
     "reshape": np.reshape,
+    "round": np.round,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "rows_at": lambda weight, indices: (indices[:, None] == np.arange(len(weight))) @ weight,
+    "rows_at_grad": lambda dy, indices, count: (indices == np.arange(count)[:, None]) @ dy,
     "sample_cross_entropy": cross_entropy,
     "sample_cross_entropy_grad": cross_entropy_grad,
     "sigmoid": special.expit,
     "sigmoid_grad": lambda dy, y: dy * y * (1 - y),
+    "selu": lambda x: 1.0507009873554805 * elu(x, 1.6732632423543772),
+    "silu": lambda x: x * special.expit(x),
+    "silu_grad": silu_grad,
     "softmax": special.softmax,
+    "sort": sort,
+    "sort_with_order": lambda x, axis, descending: (sort(x, axis, descending), argsort(x, axis, descending)),
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "slogdet": lambda a: tuple(np.linalg.slogdet(a)),
+    "solve_matrices": np.linalg.solve,
     "spread": lambda g, shape, axis: np.zeros(shape) + (g if g.ndim == len(shape) else unreduced(g, axis)),
     "softmax_grad": softmax_grad,
+    "sum_windows": lambda x, **about: windows_of(x, **about, fill=0).sum(-1),
+    "sum_windows_grad": sum_windows_grad,
     "tanh_grad": lambda dy, y: dy * (1 - y * y),
+    "tile": lambda x, repetitions: np.tile(x, repetitions),
     "within": within,
+    "xlogy": special.xlogy,
 }
 
 

@@ -1,4 +1,4 @@
-"""Softmax, losses and dropout at their edges; values and gradients are tested for all operations alike."""
+"""Softmax, dropout and embedding at their edges; values and gradients are tested for all operations alike."""
 
 from typing import Any
 
@@ -9,9 +9,6 @@ from scipy import special
 import minigrad as mg
 from minigrad.random import Generator, default_generator
 from minigrad.testing import check_grads
-
-LOGITS = np.array([[1.0, -2.0, 0.5], [0.1, 0.2, 0.3]])
-LABELS = np.array([2, 0])
 
 
 @pytest.mark.parametrize(
@@ -38,56 +35,6 @@ def test_softmax_of_nothing() -> None:
 def test_softmax_refuses_a_bad_axis(axis: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="axis"):
         mg.softmax(mg.ones((2, 2)), axis)
-
-
-# Losses -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64, np.uint64])
-def test_cross_entropy_takes_any_integers(dtype: Any) -> None:
-    expected = -special.log_softmax(LOGITS, 1)[[0, 1], LABELS]
-    for labels in (LABELS.astype(dtype), mg.tensor(LABELS.astype(dtype)), LABELS.tolist()):
-        found = mg.cross_entropy(LOGITS, labels, "none")
-        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
-    assert mg.cross_entropy(LOGITS, LABELS).item() == pytest.approx(expected.mean())
-    assert mg.cross_entropy(LOGITS, LABELS, "sum").item() == pytest.approx(expected.sum())
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_losses_are_differentiated(reduction: str) -> None:
-    check_grads(lambda x: mg.cross_entropy(x, LABELS, reduction), LOGITS)
-    check_grads(lambda a, b: mg.mse_loss(a, b, reduction), LOGITS, LOGITS[::-1])
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels", "error", "match"),
-    [
-        (LOGITS, [0, 3], IndexError, r"labels must lie in \[0, 3\) for 3 classes, got 3 at position 1"),
-        (LOGITS, [-1, 0], IndexError, r"got -1 at position 0"),
-        (LOGITS, [0.0, 1.0], TypeError, "class indices, integers, as labels, got float64"),
-        (LOGITS, [True, False], TypeError, "got bool"),
-        (LOGITS, [0, 1, 2], ValueError, r"logits \(N, C\) and labels \(N,\), C at least 1, got \(2, 3\) and \(3,\)"),
-        (LOGITS, np.eye(3, dtype=int)[LABELS], ValueError, r"got \(2, 3\) and \(2, 3\)"),
-        (LOGITS[0], [0], ValueError, r"got \(3,\) and \(1,\)"),
-        (np.zeros((2, 0)), [0, 0], ValueError, r"\(2, 0\)"),
-    ],
-)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cross_entropy_refuses(logits: Any, labels: Any, error: type[Exception], match: str, dtype: Any) -> None:
-    with pytest.raises(error, match=match):
-        mg.cross_entropy(mg.tensor(logits, dtype), np.array(labels))
-
-
-@pytest.mark.parametrize("loss", [mg.cross_entropy, mg.mse_loss])
-def test_losses_refuse_an_unknown_reduction(loss: Any) -> None:
-    target = LABELS if loss is mg.cross_entropy else LOGITS
-    with pytest.raises(ValueError, match="reduction must be 'mean', 'sum' or 'none', got 'avg'"):
-        loss(LOGITS, target, "avg")
-
-
-def test_mse_loss_does_not_broadcast() -> None:
-    with pytest.raises(ValueError, match=r"equal shapes, got \(2, 3\) and \(3,\)"):
-        mg.mse_loss(LOGITS, LOGITS[0])
 
 
 # Dropout ------------------------------------------------------------------------------------------
@@ -130,44 +77,43 @@ def test_dropout_refuses(p: Any) -> None:
         mg.dropout(mg.tensor([1]), 0.5)
 
 
-# Layer norm --------------------------------------------------------------------------------
+# Embedding ----------------------------------------------------------------------------------------
+
+TABLE = np.arange(12.0).reshape(4, 3)
 
 
-@pytest.mark.parametrize("shape", [5, (5,), (4, 5), (3, 4, 5)])
-def test_layer_norm_over_the_last_axes(shape: Any) -> None:
-    x = np.random.default_rng(0).standard_normal((3, 4, 5)) * 7 + 100
-    axes = tuple(range(-len(np.atleast_1d(shape)), 0))
-    standard = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 1e-5)
-    np.testing.assert_allclose(mg.layer_norm(x, shape).numpy(), standard, rtol=1e-12)
-    weight, bias = np.random.default_rng(1).standard_normal((2, *np.atleast_1d(shape)))
-    y = mg.layer_norm(x, shape, weight, bias, eps=1e-5).numpy()
-    np.testing.assert_allclose(y, standard * weight + bias, rtol=1e-12, atol=1e-12)
+def test_embedding_takes_rows_and_gives_back_to_them() -> None:
+    weight = mg.tensor(TABLE, requires_grad=True)
+    found = mg.embedding(np.array([[1, 3], [1, 0]]), weight)
+    np.testing.assert_array_equal(found.numpy(), TABLE[[[1, 3], [1, 0]]])
+    (found * found).sum().backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), 2 * TABLE * np.array([[1], [2], [0], [1]]))
+    assert mg.embedding(np.zeros((2, 0), int), weight).shape == (2, 0, 3)
+    assert mg.embedding([2], TABLE.astype(np.float32)).dtype == np.float32
+    check_grads(lambda w: mg.embedding(np.array([0, 0, 2]), w), TABLE)
 
 
-def test_layer_norm_trains_its_weight_and_bias() -> None:
-    x, weight, bias = (
-        np.random.default_rng(i).standard_normal(s) for i, s in enumerate([(2, 3, 2, 4), (2, 4), (2, 4)])
-    )
-    check_grads(lambda *a: mg.layer_norm(a[0], (2, 4), *a[1:], eps=0.1), x, weight, bias)
+@pytest.mark.parametrize("padding_idx", [1, -3])
+def test_the_padding_of_an_embedding_gets_no_gradient(padding_idx: int) -> None:
+    weight = mg.tensor(TABLE, requires_grad=True)
+    found = mg.embedding([1, 2, 1], weight, padding_idx)
+    np.testing.assert_array_equal(found.numpy(), TABLE[[1, 2, 1]])
+    found.sum().backward()
+    assert weight.grad.numpy().sum(1).tolist() == [0, 0, 3, 0]
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (((3, 4), 3), ValueError, r"x that ends in it"),
-        (((3, 0), 0), ValueError, r"no axis empty"),
-        (((3, 4), ()), ValueError, r"over \(\) needs x"),
-        (((), 1), ValueError, r"got \(\)"),
-        (((3, 4), 4, np.ones(3)), ValueError, r"needs weight \(4,\), got \(3,\)"),
-        (((3, 4), 4, None, np.ones((1, 4))), ValueError, r"needs bias \(4,\), got \(1, 4\)"),
-        (((3, 4), 4, None, None, -1.0), ValueError, r"eps of at least 0, got -1.0"),
-        (((3, 4), 4, None, None, np.nan), ValueError, r"eps of at least 0, got nan"),
-        (((3, 4), 4, np.ones(4, np.float32)), TypeError, "layer_norm does not mix float32 and float64"),
-        (((3, 4), 4, None, None, "small"), ValueError, "could not convert"),
-        (((3, 4), 4, mg.ones(4)), TypeError, "layer_norm does not mix float32 and float64"),
-        (((3, 4), np.ones(4), np.zeros(4)), TypeError, "as normalized_shape, its second argument, got ndarray"),
+        (([4], TABLE), IndexError, r"indices must lie in \[0, 4\), got 4"),
+        (([-1], TABLE), IndexError, "got -1"),
+        (([1.0], TABLE), TypeError, "embedding takes integers as input, its first argument, got float64"),
+        ((TABLE, [1]), TypeError, "as input, its first argument"),
+        (([1], TABLE[0]), ValueError, r"weight \(V, D\), got \(3,\)"),
+        (([1], TABLE, 4), ValueError, r"padding_idx in \[-4, 4\), got 4"),
+        (([1], TABLE, 1.0), ValueError, "padding_idx"),
     ],
 )
-def test_layer_norm_refuses(arguments: Any, error: type[Exception], message: str) -> None:
+def test_embedding_refuses(arguments: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        mg.layer_norm(np.ones(arguments[0]), *arguments[1:])
+        mg.embedding(*arguments)

@@ -185,3 +185,93 @@ def test_permute_dims_goes_back_whatever_the_signs(axes: Any) -> None:
 def test_views_refuse(call: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         call(mg.ones((2, 3)))
+
+
+# Rearranged -----------------------------------------------------------------------------------------
+
+
+@given(data=st.data(), shape=shapes)
+def test_moveaxis_and_unstack_are_numpys(data: st.DataObject, shape: tuple[int, ...]) -> None:
+    x, ndim = numbered(shape), len(shape)
+    source = data.draw(st.permutations(range(ndim)))[: data.draw(st.integers(0, ndim))]
+    destination = [a - ndim for a in data.draw(st.permutations(range(ndim)))[: len(source)]]
+    np.testing.assert_array_equal(
+        mg.tensor(x).moveaxis(source, destination).numpy(), np.moveaxis(x, source, destination)
+    )
+    if shape:
+        axis = data.draw(st.integers(-ndim, ndim - 1))
+        parts = mg.tensor(x).unstack(axis)
+        assert len(parts) == shape[axis]
+        for part, expected in zip(parts, np.moveaxis(x, axis, 0), strict=True):
+            np.testing.assert_array_equal(part.numpy(), expected)
+
+
+@pytest.mark.parametrize("sections", [1, 2, 3, 6, [2], [1, 1, 4], [0, 9], [-2], []])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_split_is_numpys(sections: Any, axis: int) -> None:
+    x = numbered((6, 6))
+    for part, expected in zip(mg.tensor(x).split(sections, axis), np.split(x, sections, axis), strict=True):
+        np.testing.assert_array_equal(part.numpy(), expected)
+        assert part.data.base is not None
+    check_grads(lambda x: [mg.square(part) for part in mg.split(x, sections, axis)], x, order=1)
+
+
+def test_split_of_nothing() -> None:
+    assert [part.shape for part in mg.zeros((0, 2)).split(3)] == [(0, 2)] * 3
+
+
+@pytest.mark.parametrize("repeats", [[2, 0, 1], np.array([1]), mg.tensor([0, 0, 3])])
+def test_repeat_by_a_count_for_each_is_numpys(repeats: Any) -> None:
+    x = numbered((2, 3))
+    counts = repeats.numpy() if isinstance(repeats, mg.Tensor) else repeats
+    np.testing.assert_array_equal(mg.tensor(x).repeat(repeats, 1).numpy(), np.repeat(x, counts, 1))
+    check_grads(lambda x: mg.square(mg.repeat(x, repeats, 1)), x, order=1)
+
+
+@pytest.mark.parametrize("axis", [None, 0, (0, 1), (-1, 0)])
+@pytest.mark.parametrize("shift", [1, (2, -1)])
+def test_roll_along_several_axes_is_numpys(shift: Any, axis: Any) -> None:
+    x = numbered((2, 3))
+    np.testing.assert_array_equal(mg.roll(x, shift, axis).numpy(), np.roll(x, shift, axis))
+    check_grads(lambda x: mg.square(mg.roll(x, shift, axis)), x, order=1)
+
+
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric", "wrap"])
+@pytest.mark.parametrize("width", [0, 3, (1, 2), ((0, 1), (2, 0)), [[1], [2]]])
+def test_pad_is_numpys(mode: str, width: Any) -> None:
+    x = numbered((2, 3))
+    np.testing.assert_array_equal(mg.pad(x, width, mode).numpy(), np.pad(x, width, mode))
+    check_grads(lambda x: mg.square(mg.pad(x, width, mode)), x, order=1)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.float32])
+def test_pad_keeps_the_dtype(dtype: Any) -> None:
+    x = np.ones(2, dtype)
+    found, expected = mg.pad(x, 1, constant_values=3).numpy(), np.pad(x, 1, constant_values=3)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda x: x.split(4), ValueError, "split cannot cut an axis of length 2 into 4 equal parts"),
+        (lambda x: x.split(0), ValueError, "into 0 equal parts"),
+        (lambda x: x.unstack(2), np.exceptions.AxisError, "axis 2 is out of bounds"),
+        (lambda x: x.roll(1, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
+        (lambda x: x.flip(2), np.exceptions.AxisError, "axis 2 is out of bounds"),
+        (lambda x: x.moveaxis(0, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
+        (lambda x: x.moveaxis((0, 1), 0), ValueError, "same number of elements"),
+        (lambda x: x.repeat([1, 2, 3], 0), ValueError, "could not be broadcast"),
+        (lambda x: x.repeat(-1, 0), ValueError, "negative"),
+        (lambda x: x.tile(-1), ValueError, "negative"),
+        (lambda x: mg.pad(x, -1), ValueError, "whole number from 0 on"),
+        (lambda x: mg.pad(x, 0.5), ValueError, "whole number from 0 on"),
+        (lambda x: mg.pad(x, (1, 2, 3)), ValueError, "broadcast"),
+        (lambda x: mg.pad(x, 1, "mean"), NotImplementedError, "not 'mean'"),
+        (lambda x: mg.unstack([1.0]), TypeError, "got list"),
+    ],
+)
+def test_rearranging_refuses(call: Any, error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        call(mg.ones((2, 3)))
