@@ -295,7 +295,7 @@ def _bounds(low: Any, high: Any) -> tuple[float, float]:
 # Comparisons: bool results, no gradient ----------------------------------------------------
 
 
-def _comparison(name: str, function: Callable[..., Any], symbol: str) -> Any:
+def _comparison(name: str, function: Callable[..., Any], symbol: str) -> Callable[[Any, Any], Tensor]:
     def forward(a: Any, b: Any, /) -> Array:
         return compare(function, a, b)
 

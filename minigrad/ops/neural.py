@@ -148,7 +148,7 @@ def layer_norm(
         plain = np.full(shape, fill, dtype if dtype.kind == "f" else np.float32)
         vectors.append(reshape(plain if vector is None else vector, (-1,)))
     rows = reshape(x, (*x.shape[: x.ndim - len(shape)], math.prod(shape)))
-    return reshape(layer_norm_last(rows, *vectors, eps), x.shape)
+    return reshape(layer_norm_last(rows, vectors[0], vectors[1], eps), x.shape)
 
 
 # Losses ---------------------------------------------------------------------------------
