@@ -1,8 +1,10 @@
 """Every operation, by family.  Importing this package fills the table that Tensor's methods call."""
 
+from ..tensor import Tensor as _Tensor
 from ..tensor import ops as _table
+from . import numpy_protocol as _numpy_protocol
 from .convolution import conv2d
-from .creation import arange, asarray, eye, full, ones, ones_like, tensor, zeros, zeros_like
+from .creation import arange, asarray, eye, from_dlpack, full, ones, ones_like, tensor, zeros, zeros_like
 from .elementwise import (
     abs,
     add,
@@ -66,6 +68,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "from_dlpack",
     "full",
     "gelu",
     "getitem",
@@ -116,3 +119,6 @@ __all__ = [
 
 for _name in __all__:
     setattr(_table, _name, globals()[_name])
+    if _name in vars(_Tensor):  # a method of one line is documented by its operation
+        vars(_Tensor)[_name].__doc__ = globals()[_name].__doc__
+_table.array_ufunc, _table.array_function = _numpy_protocol.array_ufunc, _numpy_protocol.array_function
