@@ -192,7 +192,7 @@ def test_formats_as_numpy() -> None:
     for x in (2.0, 2.25, 7):
         assert f"{mg.tensor(x, requires_grad=isinstance(x, float)):6.1f}" == f"{x:6.1f}"
     assert f"{mg.ones(2)}" == "Tensor([1., 1.])"
-    with pytest.raises(TypeError, match=r"unsupported format string passed to Tensor.__format__"):
+    with pytest.raises(TypeError, match=r"unsupported format string passed to .*Tensor.__format__"):
         f"{mg.ones(2):.2}"
 
 

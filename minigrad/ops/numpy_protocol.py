@@ -127,6 +127,7 @@ def _signature(function: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(function).parameters
 
 
+@cache
 def _needed(ours: Any) -> int:
     """How many parameters an operation of ours cannot do without."""
     return sum([p.default is p.empty and p.kind != p.VAR_POSITIONAL for p in _signature(ours).values()])
