@@ -40,7 +40,7 @@ def test_dlpack_shares_both_ways() -> None:
         def __dlpack_device__(self) -> Any:
             return self.array.__dlpack_device__()
 
-    for array in (np.arange(3.0), np.arange(6)[::-2], np.ones((2, 3), np.float32).T, np.array(1), np.zeros((0, 2))):
+    for array in (np.arange(3.0), np.arange(6)[::-2], np.ones((2, 3), np.float32).T, np.array(1)):
         for take in (mg.asarray, mg.from_dlpack):
             shared = take(Foreign(array))
             assert (shared.shape, shared.dtype, shared.data.strides) == (array.shape, array.dtype, array.strides)
