@@ -150,9 +150,10 @@ class Tensor:
 
     def _shared(self, how: str, error: type[Exception]) -> NDArray[Any]:
         """The array for others to read and write, so not where a gradient would be lost on the way."""
+        array = self._taken(how)
         if self._requires_grad:
             raise error(f"{how} would lose the gradient of a tensor that requires grad; detach() it first")
-        return self._taken(how)
+        return array
 
     def _number(self, kind: type) -> Any:
         """The only element for ``float`` or ``int``, which raise ``TypeError`` as NumPy's do."""
