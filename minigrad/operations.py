@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .tensor import ops
 
@@ -142,6 +142,26 @@ def _apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) 
     return table.apply(op, inputs, attributes)
 
 
+if TYPE_CHECKING:  # how editors and type checkers see a declared operation: the forward function, of tensors
+    from typing import Generic, ParamSpec, Protocol, TypeVar, overload
+
+    from numpy.typing import NDArray
+
+    from .tensor import Tensor
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class Declared(Operation, Generic[P, R]):
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    class Declaration(Protocol):
+        @overload
+        def __call__(self, forward: Callable[P, NDArray[Any]], /) -> Declared[P, Tensor]: ...
+        @overload
+        def __call__(self, forward: Callable[P, tuple[Any, ...]], /) -> Declared[P, tuple[Any, ...]]: ...
+
+
 def operation(
     *,
     joint: Rule | None = None,
@@ -150,7 +170,7 @@ def operation(
     view: bool = False,
     domain: Any = None,
     **rules: Rule | None,
-) -> Callable[[Callable[..., Any]], Operation]:
+) -> Declaration:
     """Make an operation of a forward function on arrays.
 
     Positional-only parameters of the function are its inputs (Tensors, arrays or
@@ -179,7 +199,7 @@ def operation(
     Tensor([12.])
     """
 
-    def decorate(forward: Callable[..., Any]) -> Operation:
+    def decorate(forward: Callable[..., Any]) -> Any:
         return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain)
 
     return decorate
