@@ -1,4 +1,4 @@
-"""Everything that is measured: what the kernels promise, every kernel, the eager path, steps, their memory; Markdown.
+"""Everything that is measured: what the kernels promise, every kernel, the eager path, gradients, steps, their memory.
 
     python benchmarks/run.py [--quick] [--save runs/bench]
 
@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
+import backward
 import claims
 import kernels
 import memory
@@ -30,6 +31,7 @@ def main() -> None:
     parts = [surroundings(), claims.report(arguments.quick), kernels.report(rows), overhead.report(arguments.quick)]
     parts.append(steps.report(arguments.quick, save=arguments.save))
     parts.append(memory.report(arguments.quick, arguments.save))
+    parts.append(backward.report(arguments.quick))
     text = "\n\n".join(parts)
     print(text)
     if arguments.save:

@@ -183,7 +183,7 @@ def compare_with_eager(drawn: dict[str, Any], chosen: Any, arenas: bool) -> None
 
 
 @every_operation
-@settings(max_examples=40)  # of each of the operations, whose numbers are tested elsewhere
+@settings(max_examples=settings.default.max_examples // 2)  # of each operation; their numbers are tested elsewhere
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
 def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataObject, dtype: Any) -> None:
     args, kwargs = data.draw(arguments(operation, dtype))

@@ -25,7 +25,7 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
-    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory")
+    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory", "backward")
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -203,6 +203,20 @@ def test_the_memory_of_a_step_is_measured(benchmarks: Any) -> None:
     cells = benchmarks.memory.line(row._replace(eager=1_250_000, lean=500))
     assert cells[:2] == ["a net", "1.25 MB"]
     assert cells[4:6] == ["0.5 kB", "0%"]
+
+
+def test_the_backward_pass_is_measured(benchmarks: Any) -> None:
+    backward = benchmarks.backward
+    measured = {name: (f, arrays) for make in (backward.of_domains, backward.composed) for name, f, arrays in make(4)}
+    assert {"exp", "softmax", "where", "sort", "layer_norm", "max_pool2d, 2 x 2"} <= measured.keys()
+    assert measured.keys() >= backward.WHY.keys()
+    cost = backward.measure("exp", *measured["exp"], rounds=1, block=1e-4)
+    assert cost.forward > 0 < cost.backward
+    dear, odd, cheap = (backward.Cost(name, 1e-3, ms * 1e-3) for name, ms in (("abs", 4), ("exp", 5), ("sin", 3)))
+    text = backward.table([dear, odd, cheap])
+    assert text.startswith("1 of 3 take at most 3.5 times")
+    assert [line.split("|")[4].strip() for line in text.splitlines()[-3:]] == ["**4.0**", "**5.0**", "3.0"]
+    assert backward.LIGHT in text
 
 
 def test_a_kernel_without_a_benchmark_is_an_error(benchmarks: Any) -> None:

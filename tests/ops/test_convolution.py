@@ -81,11 +81,17 @@ def test_conv2d_is_its_seven_loops(drawn: Any, dtype: Any) -> None:
         )
 
 
-@settings(max_examples=10)  # some hundred derivatives each
+@settings(max_examples=10)  # some hundred derivatives each; of what it is made of the second ones are tested, too
 @given(convolutions())
 def test_conv2d_gradients(drawn: Any) -> None:
     arrays, options = drawn
-    check_grads(lambda *a: ops.conv2d(*a, **options), *arrays)
+    check_grads(lambda *a: ops.conv2d(*a, **options), *arrays, order=1)
+
+
+def test_conv2d_twice_differentiated() -> None:
+    rng = np.random.default_rng(2)
+    arrays = [rng.standard_normal(shape) for shape in ((1, 2, 3, 3), (2, 1, 2, 2), (2,))]
+    check_grads(lambda *a: ops.conv2d(*a, stride=2, padding=1, groups=2), *arrays)
 
 
 def test_the_bias_may_be_missing_and_the_images_strided() -> None:

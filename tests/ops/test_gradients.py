@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad.ops
@@ -32,6 +32,7 @@ def test_states_its_domain(operation: Operation) -> None:
 
 
 @every_operation
+@settings(max_examples=settings.default.max_examples // 3)  # hundreds of slopes each
 @given(data=st.data())
 def test_gradients(operation: Operation, data: st.DataObject) -> None:
     args, kwargs = data.draw(arguments(operation))

@@ -275,21 +275,22 @@ def test_cross_entropy_of_probabilities(drawn: Any, smoothing: float) -> None:
     np.testing.assert_allclose(found.numpy(), wanted[options["reduction"]], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (1, 3, 2)])
-def test_losses_of_classes_are_differentiated(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("shape", "order"), [((2, 3), 2), ((1, 3, 2), 1)])
+def test_losses_of_classes_are_differentiated(shape: tuple[int, ...], order: int) -> None:
     rng = np.random.default_rng(5)
     x, weight = rng.standard_normal(shape), rng.random(3) + 0.1
     labels = np.array([2, 1]).reshape(*shape[:1], *shape[2:])
     target = special.softmax(rng.standard_normal(shape), 1)
+    check = partial(check_grads, order=order)
     for options in ({"ignore_index": 2}, {"label_smoothing": 0.3}, {"ignore_index": 2, "label_smoothing": 0.3}):
-        check_grads(partial(mg.cross_entropy, weight=weight, **options), x, labels)
-    check_grads(partial(mg.cross_entropy, weight=weight, label_smoothing=0.2), x, target)
-    check_grads(lambda x, w: mg.cross_entropy(x, labels, w), x, weight)
-    check_grads(partial(mg.nll_loss, weight=weight, ignore_index=2), x, labels)
+        check(partial(mg.cross_entropy, weight=weight, **options), x, labels)
+    check(partial(mg.cross_entropy, weight=weight, label_smoothing=0.2), x, target)
+    check(lambda x, w: mg.cross_entropy(x, labels, w), x, weight)
+    check(partial(mg.nll_loss, weight=weight, ignore_index=2), x, labels)
     for p in (1, 2):
-        check_grads(partial(mg.multi_margin_loss, p=p, margin=0.7), x, labels)
-    check_grads(lambda x, w: mg.multi_margin_loss(x, labels, 2, 0.7, w), x, weight)
-    check_grads(lambda x: mg.multiclass_svm_loss(x, labels, reduction="none"), x)
+        check(partial(mg.multi_margin_loss, p=p, margin=0.7), x, labels)
+    check(lambda x, w: mg.multi_margin_loss(x, labels, 2, 0.7, w), x, weight)
+    check(lambda x: mg.multiclass_svm_loss(x, labels, reduction="none"), x)
 
 
 @given(classified(), st.sampled_from([1, 2]), st.sampled_from([0.5, 1.0]))

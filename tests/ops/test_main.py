@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad import ops
@@ -49,6 +49,7 @@ def test_the_table_is_printed(environment: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "operation", [pytest.param(o, id=n) for n, o in registry().items() if isinstance(o, Operation)]
 )
+@settings(max_examples=5)
 @given(data=st.data())
 def test_what_the_table_says_runs_is_what_is_launched(operation: Operation, data: st.DataObject) -> None:
     args, kwargs = data.draw(arguments(operation, np.float32))

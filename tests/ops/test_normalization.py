@@ -21,10 +21,8 @@ def test_layer_norm_over_the_last_axes(shape: Any) -> None:
 
 
 def test_layer_norm_trains_its_weight_and_bias() -> None:
-    x, weight, bias = (
-        np.random.default_rng(i).standard_normal(s) for i, s in enumerate([(2, 3, 2, 4), (2, 4), (2, 4)])
-    )
-    check_grads(lambda *a: mg.layer_norm(a[0], (2, 4), *a[1:], eps=0.1), x, weight, bias)
+    x, weight, bias = (np.random.default_rng(i).standard_normal(s) for i, s in enumerate([(2, 2, 3), (2, 3), (2, 3)]))
+    check_grads(lambda *a: mg.layer_norm(a[0], (2, 3), *a[1:], eps=0.1), x, weight, bias)
 
 
 @pytest.mark.parametrize(
