@@ -128,7 +128,6 @@ cdef enum:
     MAX_DIMS = 64
     LARGE = 1 << 14  # elements of a result whose memory is kept for another
     FEW = 4096  # elements: fewer than a second thread would be called for
-    MAX_FEEDS = 32
 
 cdef int MATMUL_K = 7
 cdef bint use_reference = False
@@ -763,22 +762,23 @@ cdef class Call:
         return True
 
     cdef bint renew(self, Row row, tuple arrays, tuple scalars) except -1:
-        """Take the place of a call of ``row`` on ``arrays``, which lie as this one's do; False if they do not.
+        """Be a call of ``row`` on ``arrays``, of the sizes that this one had; False if they are others, or do not fit.
 
-        Only for an update that nobody has kept: most of its arrays are those of the step before.
+        Only for an update that nobody has kept.
         """
         cdef int group = row.arrays, slot = 0, writes = row.outputs
         cdef Py_ssize_t i, n = len(arrays)
         cdef Array a, first = None
         cdef void **pointer = <void **>self.c.array[0]
+        cdef int64_t *size = <int64_t *>self.c.array[1]
         if row is not self.row or scalars is not self.scalars or n != len(self.arrays) or not self.native or use_reference:
             return False
         for i in range(n):
-            if slot == 0:
-                first = <Array>self.arrays[i]
-            if arrays[i] is not self.arrays[i] and not (plain(arrays[i]) and same_layout(<Array>arrays[i], first)):
-                return False
             a = <Array>arrays[i]
+            if slot == 0:
+                first = a
+            if not plain(a) or cnp.PyArray_SIZE(a) != size[i // group] or not same_layout(a, first):
+                return False
             if slot < writes and not cnp.PyArray_ISWRITEABLE(a):
                 return False
             pointer[i] = cnp.PyArray_DATA(a)
@@ -1105,8 +1105,9 @@ cdef class Replay:
         """``steps`` replays, each on the next ``rows`` rows of ``data`` by ``order``; ``logged`` goes to ``logs``."""
         cdef int64_t done = 0, at = 0
         cdef int i, status
-        cdef mg_feed feed[MAX_FEEDS]
-        cdef mg_log log[MAX_FEEDS]
+        cdef bytearray feeds = bytearray(len(data) * sizeof(mg_feed)), noted = bytearray(len(logs) * sizeof(mg_log))
+        cdef mg_feed *feed = <mg_feed *><char *>feeds
+        cdef mg_log *log = <mg_log *><char *>noted
         cdef Array a, own
         cdef mg_run_plan plan
         cdef const int64_t *indices = <const int64_t *>cnp.PyArray_DATA(order) + first * rows
@@ -1438,7 +1439,8 @@ def sole_holder(holder):
     if (<PyObject *>a).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(a):
         return False
     return base == NULL or (cnp.PyArray_CheckExact(<object>base) and base.ob_refcnt == 1
-                            and cnp.PyArray_BASE(<Array>base) == NULL)
+                            and cnp.PyArray_BASE(<Array>base) == NULL
+                            and cnp.PyArray_NBYTES(<Array>base) == cnp.PyArray_NBYTES(a))
 
 
 def has_form(Array x, tuple shape, dtype):
@@ -1499,13 +1501,15 @@ def linear(x, weight, bias=None, bint relu=False):
 
 def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
     cdef Array g, a, dx = None, dweight = None, dbias = None
-    if not (unseen() and plain(dy) and plain(x) and plain(weight) and cnp.PyArray_NDIM(<Array>dy) == 2
-            and cnp.PyArray_NDIM(<Array>x) == 2 and cnp.PyArray_NDIM(<Array>weight) == 2):
+    if not (unseen() and plain(dy) and cnp.PyArray_NDIM(<Array>dy) == 2
+            and (not to_x or (plain(weight) and cnp.PyArray_NDIM(<Array>weight) == 2))
+            and (not to_weight or (plain(x) and cnp.PyArray_NDIM(<Array>x) == 2))):
         return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
-    g, a = <Array>dy, <Array>x
+    g = <Array>dy
     if to_x:
         dx = matmul(g, weight)
     if to_weight:
+        a = <Array>x
         dweight = empty(2, cnp.PyArray_DIM(g, 1), cnp.PyArray_DIM(a, 1), True)
         if not ran_weight_grad(dweight, a, g) and not ran(matmul_row, (dweight.T, a.T, g), ()):
             return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)

@@ -349,7 +349,7 @@ def contiguous(x: Array) -> Array:
 
 @_quick
 def sole_holder(holder: Any) -> bool:
-    """Whether ``holder.data`` is writeable, and nothing else refers to it or has its memory.
+    """Whether ``holder.data`` is writeable and nothing else refers to it or has its memory, which is no larger.
 
     ``getrefcount`` counts its argument, too; the memory of a view belongs to its base.
     """
@@ -358,7 +358,7 @@ def sole_holder(holder: Any) -> bool:
     if holder.data.base is None:
         return True
     plain = type(holder.data.base) is np.ndarray and holder.data.base.base is None
-    return plain and getrefcount(holder.data.base) <= 2
+    return plain and getrefcount(holder.data.base) <= 2 and holder.data.base.nbytes == holder.data.nbytes
 
 
 @_quick
@@ -570,9 +570,9 @@ def linear_grad(
     dy: Array, x: Array, weight: Array, to_x: bool, to_weight: bool, to_bias: bool
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Of ``linear``, three launches: dy (..., out), x (..., in), weight (out, in); None for what is not wanted."""
-    rows, xs = (a if a.ndim == 2 else as_rows(a) for a in (dy, x))
-    dx = matmul(rows, weight).reshape(x.shape) if to_x else None
-    dweight = matmul(xs.T, rows).T if to_weight else None
+    rows = dy if dy.ndim == 2 else as_rows(dy)
+    dx = matmul(rows, weight).reshape(*dy.shape[:-1], weight.shape[1]) if to_x else None
+    dweight = matmul((x if x.ndim == 2 else as_rows(x)).T, rows).T if to_weight else None
     return dx, dweight, reduce("sum", rows, 0) if to_bias else None
 
 
