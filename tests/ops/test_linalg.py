@@ -310,6 +310,14 @@ def test_svd_of_wide_and_tall_batches() -> None:
     check_grads(lambda a: linalg.svd(a)[1].sum(), draw((2, 2, 3)))
 
 
+@pytest.mark.parametrize("f", [linalg.eigh, lambda a: linalg.svd(a)[1::-1]])
+def test_equal_values_have_right_gradients_and_their_vectors_none(f: Any) -> None:
+    a = mg.tensor(np.eye(3), requires_grad=True)
+    values, vectors = f(a)
+    agree(mg.grad(values.sum(), a, retain_graph=True)[0], np.eye(3))
+    assert not np.isfinite(mg.grad((vectors * np.arange(3)).sum(), a)[0].numpy()).all()
+
+
 def test_solve_is_differentiated_over_batches_and_vectors() -> None:
     check_grads(linalg.solve, invertible((2, 2)), draw((2,)))
     check_grads(linalg.solve, invertible((2, 2)), draw((2, 2, 1)))
