@@ -1420,23 +1420,26 @@ def linear(x, weight, bias=None, bint relu=False):
 
 
 def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
-    cdef Array dx = None, dweight = None, dbias = None
     cdef int64_t m, n, k
-    cdef bint done = True
+    dx = dweight = dbias = None
     if unseen() and plain(dy) and plain(x) and plain(weight):
         if cnp.PyArray_NDIM(<Array>dy) == cnp.PyArray_NDIM(<Array>x) == cnp.PyArray_NDIM(<Array>weight) == 2:
             m, n, k = cnp.PyArray_DIM(<Array>dy, 0), cnp.PyArray_DIM(<Array>dy, 1), cnp.PyArray_DIM(<Array>x, 1)
             if to_x:
                 dx = empty(2, m, k)
-                done = ran_product(matmul_row, dx, <Array>dy, <Array>weight)
-            if to_weight and done:
+                if not ran_product(matmul_row, dx, <Array>dy, <Array>weight):
+                    dx = None
+                    dx = matmul(dy, weight)
+            if to_weight:
                 dweight = empty(2, n, k, True)
-                done = ran_weight_grad(dweight, <Array>x, <Array>dy)
-            if to_bias and done:
+                if not ran_weight_grad(dweight, <Array>x, <Array>dy):
+                    dweight = None
+                    dweight = matmul(x.T, dy).T
+            if to_bias:
                 dbias = empty(1, n, 0)
-                done = ran_column_sums(dbias, <Array>dy)
-            if done:
-                return dx, dweight, dbias
+                if not ran_column_sums(dbias, <Array>dy):
+                    dbias = reduce("sum", dy, 0)
+            return dx, dweight, dbias
     return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
 
 
