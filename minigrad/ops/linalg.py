@@ -242,6 +242,9 @@ def _labels(text: str, term: str, ndim: int) -> list[Any]:
 vector_norm = norm
 
 
+SINGULAR = "LinAlgError where singular"
+EQUAL = "inf or NaN through vectors of equal values; through the values alone right"
+
 # Through LAPACK -------------------------------------------------------------------------------------
 
 
@@ -274,7 +277,10 @@ def _symmetric(a: Any) -> Any:
     return (a + a.mT) * 0.5
 
 
-@operation(a=lambda g, y: -matmul(matmul(y.mT, g), y.mT), domain=Domain("(...,n,n)", {"a": Matrix()}))
+@operation(
+    a=lambda g, y: -matmul(matmul(y.mT, g), y.mT),
+    domain=Domain("(...,n,n)", {"a": Matrix()}, kinks=SINGULAR),
+)
 def inv(a: Any, /) -> Array:
     """The inverse of each matrix (..., n, n); ``LinAlgError`` for a singular one."""
     a = _square("inv", a)
@@ -285,7 +291,7 @@ def inv(a: Any, /) -> Array:
     a=lambda g, a, y: -matmul(solve_matrices(a.mT, g), y.mT),
     b=lambda g, a: solve_matrices(a.mT, g),
     broadcasts=True,
-    domain=Domain("(...,m,m),(...,m,n)", {"a": Matrix()}),
+    domain=Domain("(...,m,m),(...,m,n)", {"a": Matrix()}, kinks=SINGULAR),
 )
 def solve_matrices(a: Any, b: Any, /) -> Array:
     """x with ``a x = b``: a (..., m, m), b (..., m, n), batch axes broadcast."""
@@ -307,7 +313,10 @@ def solve(a: Any, b: Any) -> Tensor:
     return squeeze(solve_matrices(a, expand_dims(b, -1)), -1)
 
 
-@operation(a=lambda g, y: _cholesky_gradient(g, y), domain=Domain("(...,n,n)", {"a": Matrix(definite=True)}))
+@operation(
+    a=lambda g, y: _cholesky_gradient(g, y),
+    domain=Domain("(...,n,n)", {"a": Matrix(definite=True)}, kinks="LinAlgError where not positive definite"),
+)
 def cholesky(a: Any, /) -> Array:
     """The lower triangular L with ``L L^T = (a + a^T) / 2``; ``LinAlgError`` where that is not positive definite.
 
@@ -328,7 +337,7 @@ def _cholesky_gradient(g: Any, y: Any) -> Any:
 @operation(
     a=lambda g, a: None if g[1] is None else multiply(reshape(g[1], (*g[1].shape, 1, 1)), inv(a).mT),
     outputs=("sign", "logabsdet"),
-    domain=Domain("(...,n,n)", {"a": Matrix()}),
+    domain=Domain("(...,n,n)", {"a": Matrix()}, kinks=SINGULAR),
 )
 def slogdet(a: Any, /) -> tuple[Array, Array]:
     """The sign of the determinant of each matrix and the logarithm of its size: ``sign e^logabsdet``.
@@ -342,7 +351,7 @@ def slogdet(a: Any, /) -> tuple[Array, Array]:
 @operation(
     a=lambda g, w, v: _eigh_gradient(g[0], g[1], w, v),
     outputs=("w", "v"),
-    domain=Domain("(n,n)", {"a": Matrix(symmetric=True)}),
+    domain=Domain("(n,n)", {"a": Matrix(symmetric=True)}, kinks=EQUAL),
 )
 def eigh(a: Any, /) -> tuple[Array, Array]:
     """Eigenvalues w (..., n), ascending, and eigenvectors, the columns of v (..., n, n), of ``(a + a^T) / 2``.
@@ -374,7 +383,7 @@ def _eigh_gradient(gw: Any, gv: Any, w: Any, v: Any) -> Any:
 @operation(
     a=lambda g, u, s, vh: _svd_gradient(g[0], g[1], g[2], u, s, vh),
     outputs=("u", "s", "vh"),
-    domain=Domain("(m,n)", {"a": Matrix()}),
+    domain=Domain("(m,n)", {"a": Matrix()}, kinks=EQUAL),
 )
 def reduced_svd(a: Any, /) -> tuple[Array, Array, Array]:
     """``a = u diag(s) vh``: u (..., m, k), s (..., k) descending, vh (..., k, n), k the smaller of m and n."""

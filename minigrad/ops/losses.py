@@ -105,7 +105,11 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
 
 @operation(
     d=lambda g, d, delta: g * clip(d, -delta, delta),
-    domain=Domain(inputs={"d": Real(exclude=(-1, 1, -0.5, 0.5))}, attributes={"delta": (0.5, 1.0)}),
+    domain=Domain(
+        inputs={"d": Real(exclude=(-1, 1, -0.5, 0.5))},
+        attributes={"delta": (0.5, 1.0)},
+        kinks="second derivative 1 at +-delta",
+    ),
 )
 def huber(d: Any, /, delta: float) -> Array:
     """``d^2 / 2`` up to ``|d| = delta``, from there on the tangent: ``c (d - c / 2)`` with c = d held in +-delta."""
@@ -136,7 +140,9 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     p=lambda g, p, t: g * (p - t) / maximum(p * (1 - p), 1e-12),
     t=lambda g, p: g * (clip(log1p(-p), -100.0) - clip(log(p), -100.0)),
     broadcasts=True,
-    domain=Domain("broadcast", {"p": Real(0.2, 0.8), "t": Real(0, 1)}),
+    domain=Domain(
+        "broadcast", {"p": Real(0.2, 0.8), "t": Real(0, 1)}, kinks="logarithms end at -100, divisors p (1 - p) at 1e-12"
+    ),
 )
 def binary_entropy(p: Any, t: Any, /) -> Array:
     """``-(t log p + (1 - t) log(1 - p))``; logarithms end at -100, denominators of gradients at 1e-12."""

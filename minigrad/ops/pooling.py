@@ -59,11 +59,12 @@ def sum_windows_grad(dy: Any, /, size: Pair, kernel: Pair, stride: Pair, padding
 # Maxima of windows --------------------------------------------------------------------------
 
 WIDE = Real(-10, 10)
+TIES = "ties in a window share evenly; NaN and padding get none"
 
 
 @operation(
     x=lambda g, x, kernel, stride, padding, dilation: max_windows_grad(g, x, kernel, stride, padding, dilation),
-    domain=Domain("filled image", {"x": WIDE}, apart=("x",)),
+    domain=Domain("filled image", {"x": WIDE}, apart=("x",), kinks=TIES),
 )
 def max_windows(x: Any, /, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     """The largest element of each window of x (N, C, H, W), -inf in the padding; NaN wins: (N, C, H', W')."""
@@ -73,7 +74,7 @@ def max_windows(x: Any, /, kernel: Pair, stride: Pair, padding: Padding, dilatio
 @operation(
     dy=lambda g, x, kernel, stride, padding, dilation: max_windows_at(g, x, kernel, stride, padding, dilation),
     outputs=("dx",),
-    domain=Domain("windows and filled image", {"x": WIDE}, apart=("x",)),
+    domain=Domain("windows and filled image", {"x": WIDE}, apart=("x",), kinks=TIES),
 )
 def max_windows_grad(dy: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     """dy added to the largest element of its window of x, in equal shares to several: the shape of x."""
@@ -98,7 +99,7 @@ def max_windows_grad(dy: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Pa
 @operation(
     dx=lambda g, x, kernel, stride, padding, dilation: max_windows_grad(g, x, kernel, stride, padding, dilation),
     outputs=("dy",),
-    domain=Domain("filled image", {"x": WIDE}, apart=("x",)),
+    domain=Domain("filled image", {"x": WIDE}, apart=("x",), kinks=TIES),
 )
 def max_windows_at(dx: Any, x: Any, /, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
     """The adjoint of ``max_windows_grad``: dx where x is largest in its window, the mean of several."""

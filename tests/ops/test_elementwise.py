@@ -144,6 +144,24 @@ def test_special_values_pass_through_as_in_numpy(name: str, dtype: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize(
+    ("f", "oracle"),
+    [
+        (mg.sin, np.sin),
+        (mg.cos, np.cos),
+        (mg.erf, special.erf),
+        (mg.sigmoid, special.expit),
+        (mg.relu, lambda x: np.maximum(x, 0)),
+        (mg.square, np.square),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_and_infinities_pass_through_kernels(f: Any, oracle: Any, dtype: Any) -> None:
+    a = np.array([nan, np.inf, -np.inf, 0.0, -0.0, 1.0], dtype)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(f(a).numpy(), oracle(a), rtol=8 * np.finfo(dtype).eps)
+
+
 def test_special_values_of_xlogy_and_rsqrt() -> None:
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(

@@ -6,10 +6,12 @@ import pkgutil
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minigrad as mg
 import minigrad.ops
 from minigrad.operations import Operation
 from minigrad.testing import check_grads
@@ -47,3 +49,19 @@ def test_gradients(operation: Operation, data: st.DataObject) -> None:
         check_grads(call, *args, order=operation.domain.order, atol=1e-24)
     else:
         assert not getattr(operation, "differentiable", False)
+
+
+@every_operation
+@settings(max_examples=5)
+@given(data=st.data())
+def test_integers_never_get_a_gradient(operation: Operation, data: st.DataObject) -> None:
+    """Neither those that an operation gives, nor those that it takes beside floats that do."""
+    args, kwargs = data.draw(arguments(operation))
+    leaves = [a if a is None else mg.tensor(a, requires_grad=a.dtype.kind == "f") for a in args]
+    outputs = operation(*leaves, **deepcopy(kwargs))
+    results = outputs if isinstance(outputs, tuple) else (outputs,)
+    assert not any(y.requires_grad for y in results if y.dtype.kind != "f")
+    for y in results:
+        if y.requires_grad:
+            y.backward(np.ones(y.shape), retain_graph=True)
+    assert all(a is None or a.grad is None or a.dtype.kind == "f" for a in leaves)

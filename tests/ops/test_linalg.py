@@ -1,5 +1,6 @@
 """Matrix products of vectors, batches and nothing, sums over indices, norms, and what goes through LAPACK."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 from minigrad import func, linalg
+from minigrad.kernels import launch
 from minigrad.testing import check_grads
 
 rng = mg.random.Generator(0)
@@ -63,6 +65,24 @@ def test_matmul_refuses(a: tuple[int, ...], b: tuple[int, ...], match: str) -> N
 def test_linear_refuses(x: Any, weight: Any, bias: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         mg.linear(mg.ones(x), mg.ones(weight), mg.ones(bias))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_gradients_of_a_layer_are_computed_once(threads: int) -> None:
+    """Where the sums over many rows have no quick way, the products are not done anew: they would be there twice."""
+    dy, x, weight = (draw(shape).astype(np.float32) for shape in ((3000, 4), (3000, 300), (4, 300)))
+    before = mg.num_threads()
+    mg.set_num_threads(threads)
+    tracemalloc.start()
+    try:
+        found = launch.linear_grad(dy, x, weight, True, True, True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        mg.set_num_threads(before)
+    assert peak < 1.5 * x.nbytes
+    for y, wanted in zip(found, (dy @ weight, dy.T @ x, dy.sum(0)), strict=True):
+        np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_the_gradient_of_a_column_major_weight_is_column_major() -> None:
@@ -308,6 +328,14 @@ def test_svd_of_wide_and_tall_batches() -> None:
         assert (u.shape, s.shape, vh.shape) == tuple(part.shape for part in np.linalg.svd(a, full_matrices=False))
         agree((u * mg.expand_dims(s, -2)) @ vh, a)
     check_grads(lambda a: linalg.svd(a)[1].sum(), draw((2, 2, 3)))
+
+
+@pytest.mark.parametrize("f", [linalg.eigh, lambda a: linalg.svd(a)[1::-1]])
+def test_equal_values_have_right_gradients_and_their_vectors_none(f: Any) -> None:
+    a = mg.tensor(np.eye(3), requires_grad=True)
+    values, vectors = f(a)
+    agree(mg.grad(values.sum(), a, retain_graph=True)[0], np.eye(3))
+    assert not np.isfinite(mg.grad((vectors * np.arange(3)).sum(), a)[0].numpy()).all()
 
 
 def test_solve_is_differentiated_over_batches_and_vectors() -> None:

@@ -199,6 +199,9 @@ def test_kinks_have_gradient_zero_or_pass() -> None:
     zero = mg.zeros(5)
     for loss, slopes in ((mg.l1_loss, [0, 1, -1, 1, -1]), (mg.huber_loss, [0, 1, -1, 1, -1])):
         assert mg.grad(loss(x, zero, reduction="sum"), x)[0].tolist() == slopes
+    d = mg.tensor([-2.0, -1.0, 0.5, 1.0], requires_grad=True)
+    (slope,) = mg.grad(mg.huber_loss(d, mg.zeros(4), reduction="sum"), d, create_graph=True)
+    assert mg.grad(slope.sum(), d)[0].tolist() == [0, 1, 1, 1]
     assert mg.grad(mg.hinge_embedding_loss(x, zero - 1, reduction="sum"), x)[0].tolist() == [-1, 0, -1, 0, -1]
 
 
