@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 
 ENGINE = ("tensor", "operations", "autograd")
 KERNELS = "minigrad.kernels._binding"
-SOURCES = ["walk", "replay", "threads", "dispatch", "target_portable", "target_avx2", "target_avx512"]
+SOURCES = ["walk", "memory", "replay", "threads", "dispatch", "target_portable", "target_avx2", "target_avx512"]
 
 
 def flag(name):

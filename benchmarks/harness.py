@@ -57,13 +57,21 @@ def compare(
     rounds: int = 15,
     block: float = 1e-3,
     clock: Clock = time.perf_counter,
+    settle: float = 0.0,
 ) -> dict[str, float]:
-    """The median over ``rounds`` of each side's seconds a call, blocks of about ``block`` seconds interleaved."""
+    """The median over ``rounds`` of each side's seconds a call, blocks of about ``block`` seconds interleaved.
+
+    Before each block the side runs for ``settle`` seconds that do not count: where sides have several threads, those
+    of the one before go on spinning for some milliseconds, and its own may be asleep.
+    """
     samples: dict[str, list[float]] = {side: [] for side in sides}
     with _collector_off():
         repeats = {side: _calibrate(call, block, clock) for side, call in sides.items()}
         for _ in range(rounds):
             for side, call in sides.items():
+                until = clock() + settle if settle else 0.0
+                while settle and clock() < until:
+                    call()
                 samples[side].append(_time(call, repeats[side], clock) / repeats[side])
     return {side: statistics.median(times) for side, times in samples.items()}
 

@@ -92,7 +92,7 @@ def memory(rows: Sequence[Any], path: Path, title: str) -> None:
         axes.bar_label(bars, [size(getattr(row, way)) for row in rows], padding=3, fontsize=7)
     axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(0, 1.15)
+    axes.set_xlim(0, 1.1 * max(max(row.kept, row.lean, row.eager) / row.eager for row in rows))
     axes.xaxis.set_major_formatter(lambda part, _: f"{part:.0%}")
     axes.grid(axis="x", linewidth=0.4, alpha=0.5)
     axes.set_axisbelow(True)

@@ -216,10 +216,15 @@ def check_same_work(sides: dict[str, Side]) -> None:
             raise ArithmeticError(f"{side} computes something else: losses {found}, expected {losses[EAGER]}")
 
 
+def _options(quick: bool, threads: int) -> dict[str, Any]:
+    """How long to time."""
+    return QUICK if quick else LONG if threads == 1 else LONG | {"settle": 0.03}
+
+
 # What is timed ------------------------------------------------------------------------
 
 
-def steps(quick: bool) -> tuple[list[Row], list[str]]:
+def steps(quick: bool, threads: int) -> tuple[list[Row], list[str]]:
     """A row for every net, plain before the rest, and what was left out."""
     rows, left_out = [], []
     for kind, more in ((PLAIN, {}), (WITH_MORE, MORE)):
@@ -227,12 +232,12 @@ def steps(quick: bool) -> tuple[list[Row], list[str]]:
             sides, without = contenders(task(net.sizes, net.batch, **more), quick)
             if kind == PLAIN:
                 check_same_work(sides)
-            rows.append(Row(str(net), kind, compare(sides, **(QUICK if quick else LONG))))
+            rows.append(Row(str(net), kind, compare(sides, **_options(quick, threads))))
             left_out += without
     return rows, list(dict.fromkeys(left_out))
 
 
-def run(quick: bool) -> Row:
+def run(quick: bool, threads: int) -> Row:
     """One step of many in one call, which gathers its batches, beside NumPy that gathers them, too."""
     net, count = NETS[0], 10 if quick else STEPS
     data = normal(ROWS, net.sizes[0]), np.arange(ROWS) % net.sizes[-1]
@@ -251,7 +256,7 @@ def run(quick: bool) -> Row:
         ours = task(net.sizes, net.batch)
         program = mg.capture(our_step(ours), mg.Tensor(ours.x), mg.Tensor(ours.labels))
         sides[RUN] = partial(program.run, data, order.reshape(-1), steps=count)
-    seconds = compare(sides, **(QUICK if quick else LONG))
+    seconds = compare(sides, **_options(quick, threads))
     if HAS_CAPTURE:
         seconds[RUN] /= count
     return Row(str(net), "gathered", seconds)
@@ -272,13 +277,13 @@ SWEEPS = {
 }
 
 
-def growth(quick: bool) -> list[Row]:
+def growth(quick: bool, threads: int) -> list[Row]:
     """Our steps against depth, width and batch; all sizes of a sweep take turns."""
     rows = []
     for name, sweep in SWEEPS.items():
         sizes = [2**i for i in sweep.exponents[: 2 if quick else None]]
         sides = {f"{side} {size}": call for size in sizes for side, call in ours(task(*sweep.net(size))).items()}
-        seconds = compare(sides, **(QUICK if quick else LONG))
+        seconds = compare(sides, **_options(quick, threads))
         rows += [Row(name, str(size), {side: seconds[f"{side} {size}"] for side in OURS}) for size in sizes]
     return rows
 
@@ -307,7 +312,7 @@ HAND_MADE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def hand_made(quick: bool) -> list[Row]:
+def hand_made(quick: bool, threads: int) -> list[Row]:
     """Activations made of elementwise calls: replayed in blocks, replayed call by call, and eager."""
     from minigrad import passes
 
@@ -324,7 +329,7 @@ def hand_made(quick: bool) -> list[Row]:
                 BY_CALL: partial(single, x),
                 EAGER: partial(step, x),
             }
-            rows.append(Row(name, "x".join(map(str, shape)), compare(sides, **(QUICK if quick else LONG))))
+            rows.append(Row(name, "x".join(map(str, shape)), compare(sides, **_options(quick, threads))))
     return rows
 
 
@@ -360,8 +365,9 @@ def claims(rows: Sequence[Row], run: Row, threads: int) -> Claims:
 
 def report(quick: bool = False, threads: int = 1, save: Path | None = None) -> str:
     """The tables and what was asked, as Markdown; into a folder the pictures, with Matplotlib."""
-    rows, left_out = steps(quick)
-    in_one_call, sizes, in_blocks = run(quick), growth(quick), hand_made(quick) if HAS_CAPTURE else []
+    rows, left_out = steps(quick, threads)
+    in_one_call, sizes = run(quick, threads), growth(quick, threads)
+    in_blocks = hand_made(quick, threads) if HAS_CAPTURE else []
     best = OURS[0]
     timed = [peer for peer in PEERS if any(peer in row.seconds for row in rows)]
     beside = {f"fastest peer / {best}": partial(fastest, ours=best)}

@@ -106,6 +106,11 @@ const mg_table *mg_table_in_use(void);
 int64_t mg_prepare(const mg_table *table, mg_call *call, int parts);
 int mg_start(const mg_table *table, const mg_call *call);
 
+/* memory.c: what large results are made in. */
+void *mg_take(size_t bytes);
+void mg_give(void *memory);
+size_t mg_room(void *memory); /* the bytes of it */
+
 /* replay.c: a recorded list of calls. */
 typedef struct { /* an input of the list, and the data that it takes its rows from */
     const void *data;

@@ -37,7 +37,7 @@ cdef Node _record(Operation op, tuple inputs, list arrays, tuple attributes, tup
 @cython.locals(storage=Storage, tensor=Tensor)
 cdef object _watch(list versions, str name, object x)
 
-@cython.locals(nodes=list, node=Node, pending=dict, arrived=dict, cotangents=list, gradients=list,
+@cython.locals(nodes=list, node=Node, pending=dict, arrived=dict, cotangents=list, gradients=list, parents=tuple,
                i=cython.int, index=cython.int)
 cpdef tuple sweep(list roots, list seeds, object targets, bint retain_graph, bint create_graph)
 
@@ -49,7 +49,7 @@ cdef object _accumulate(dict pending, object place, int index, object g, bint cr
 
 cdef bint _unshared(list slots, int index)
 
-@cython.locals(op=Operation, recipe=Recipe, parents=tuple, needs=list, known=list, gradients=list, i=cython.int, index=cython.int)
+@cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, needs=list, known=list, gradients=list, i=cython.int, index=cython.int)
 cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph)
 
 @cython.locals(kind=cython.int, i=cython.int)

@@ -82,7 +82,7 @@ def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -
         if isinstance(x, Tensor):
             tensor = x
             if tensor._requires_grad:
-                tracked |= 1 << len(arrays)
+                tracked |= 1 if op.variadic else 1 << len(arrays)
             arrays.append(tensor.data)
         else:
             arrays.append(_operand(op, x))
@@ -253,11 +253,12 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
                     arrived[(node, i)] = g
         if wanted is not None and node not in wanted:
             continue
+        parents, indices = node.parents, node.indices
         gradients = _step(node, cotangents, wanted, targets, create_graph)
         for i in range(len(gradients)):
             if gradients[i] is not None:
-                index = node.indices[i] if node.indices is not None else 0
-                _accumulate(pending, node.parents[i], index, gradients[i], create_graph)
+                index = indices[i] if indices is not None else 0
+                _accumulate(pending, parents[i], index, gradients[i], create_graph)
         if _slot.observer is not None:
             _slot.observer(node, cotangents[0] if len(cotangents) == 1 else tuple(cotangents), gradients)
         if not retain_graph:
@@ -337,7 +338,9 @@ def _unshared(slots: list[Any], index: int) -> bool:
 
 def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool) -> list[Any]:
     """The gradients of a node's parents: its rules, applied."""
-    op, recipe, parents = node.op, node.recipe, node.parents
+    op, recipe, parents, saved = node.op, node.recipe, node.parents, node.saved
+    if saved is None:  # another thread has passed here since the sweep began
+        _check_saved(node)
     needs = [parent is not None for parent in parents]
     if wanted is not None:
         for i in range(len(needs)):
@@ -345,8 +348,9 @@ def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: 
             needs[i] = needs[i] and (parents[i] in wanted or (parents[i], index) in targets)
     known = [cotangents[0] if len(cotangents) == 1 else tuple(cotangents), needs]
     known += node.attributes
-    for i in range(len(node.saved)):
-        known.append(_revived(node, recipe.saves[i], node.saved[i], create_graph))
+    for i in range(len(saved)):
+        known.append(_revived(node, recipe.saves[i], saved[i], create_graph))
+    known.append(None)
     gradients: list[Any] = [None] * len(needs)
     if op.joint is not None:
         gradients = list(op.joint(*[known[k] for k in recipe.joint]))

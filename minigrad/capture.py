@@ -283,9 +283,13 @@ class Program:
         Returns what the step returned: of each number (0-d tensor) the values of all steps, of any other
         tensor the last.  Ctrl-C stops between two steps; those that were made count.
         Raises ``ValueError``, ``TypeError`` or ``IndexError`` for data, labels and rows that do not fit, before
-        the first step.
+        the first step; labels that the step makes of an input (a cast, a column) are known only when it is made.
         """
-        arrays, picked, steps, rows = self._checked_run(data, order, steps, scale)
+        arrays, picked, steps, rows = self._checked_run(data, order, steps)
+        if isinstance(scale, bool) or not isinstance(scale, int | float | np.number):
+            raise TypeError(f"scale must be a number, got {scale!r}")
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress is a function of the number of steps made, got {progress!r}")
         logged = [out for out in self._outputs if out.ndim == 0]
         logs = [np.empty(steps, out.dtype) for out in logged]
         longest = TABLE // self._updates if self._updates else steps
@@ -312,7 +316,7 @@ class Program:
         return _put_together(self._result, map(wrap, results))
 
     def _checked_run(
-        self, data: Sequence[Any], order: Any, steps: int | None, scale: float
+        self, data: Sequence[Any], order: Any, steps: int | None
     ) -> tuple[tuple[Array, ...], Array, int, int]:
         if isinstance(data, np.ndarray | Tensor) or len(data) != len(self._inputs) or not self._inputs:
             raise TypeError(f"run() of {self.name} takes a tuple of {len(self._inputs)} arrays as data")
@@ -396,6 +400,8 @@ class Program:
 
         What the calls write is put back afterwards, so nothing is trained.
         """
+        if isinstance(replays, bool) or not isinstance(replays, int | np.integer) or replays < 1:
+            raise ValueError(f"profile() makes at least one replay, got replays={replays!r}")
         held = [a for step in self.steps for a in step.scalars if isinstance(a, np.ndarray)]
         held = [*{id(a): a for a in (*self._changed, *held)}.values()]
         self._begin()

@@ -25,6 +25,7 @@ cdef class Operation:
     cdef public tuple rule_names
     cdef public tuple joint_names
     cdef public dict sources
+    cdef public dict uses
     cdef public dict _recipes
     cdef public bint broadcasts
     cdef public bint view

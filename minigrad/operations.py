@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .tensor import ops
 
@@ -24,23 +24,24 @@ class Recipe:
 
     names, saves : what the rules name apart from g and attributes, and for each (kind, position).
     takes : for each input the places of its rule's arguments among ``(g, needs, *attributes, *saved)``.
-    joint : the places of the joint rule's arguments.
+    joint : the places of the joint rule's arguments; behind the last stands None, for what is not kept.
     """
 
     __slots__ = ("joint", "names", "saves", "takes")
 
     def __init__(self, op: Operation, tracked: int) -> None:
-        named = dict.fromkeys(op.joint_names)
-        for i, names in enumerate(op.rule_names):
-            if tracked >> i & 1:
-                named |= dict.fromkeys(names)
+        wanted = [i for i in range(len(op.inputs)) if tracked >> i & 1]
+        used = {name for i in wanted for name in op.uses.get(op.inputs[i], op.joint_names)}
+        named = dict.fromkeys([name for name in op.joint_names if op.variadic or name in used])
+        for i in wanted:
+            named |= dict.fromkeys(op.rule_names[i])
         self.names = tuple([name for name in named if name in op.sources])
         self.saves = tuple([op.sources[name] for name in self.names])
         known = ("g", "needs", *op.attributes, *self.names)
         self.takes = tuple(
             [tuple(map(known.index, names)) if tracked >> i & 1 else () for i, names in enumerate(op.rule_names)]
         )
-        self.joint = tuple(map(known.index, op.joint_names))
+        self.joint = tuple([known.index(name) if name in known else len(known) for name in op.joint_names])
 
 
 class Operation:
@@ -55,6 +56,7 @@ class Operation:
         broadcasts: bool,
         view: bool,
         domain: Any,
+        uses: dict[str, tuple[str, ...]],
     ) -> None:
         self.forward = forward
         self.name = forward.__name__
@@ -63,7 +65,7 @@ class Operation:
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
         self.joint, self.outputs, self.domain = joint, tuple(outputs), domain
-        self.broadcasts, self.view = broadcasts, view
+        self.broadcasts, self.view, self.uses = broadcasts, view, uses
         parameters = list(inspect.signature(forward).parameters.values())
         inputs = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
         others = [p for p in parameters if p not in inputs]
@@ -142,6 +144,26 @@ def _apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) 
     return table.apply(op, inputs, attributes)
 
 
+if TYPE_CHECKING:  # how editors and type checkers see a declared operation: the forward function, of tensors
+    from typing import Generic, ParamSpec, Protocol, TypeVar, overload
+
+    from numpy.typing import NDArray
+
+    from .tensor import Tensor
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class Declared(Operation, Generic[P, R]):
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    class Declaration(Protocol):
+        @overload
+        def __call__(self, forward: Callable[P, NDArray[Any]], /) -> Declared[P, Tensor]: ...
+        @overload
+        def __call__(self, forward: Callable[P, tuple[Any, ...]], /) -> Declared[P, tuple[Any, ...]]: ...
+
+
 def operation(
     *,
     joint: Rule | None = None,
@@ -149,8 +171,9 @@ def operation(
     broadcasts: bool = False,
     view: bool = False,
     domain: Any = None,
+    uses: dict[str, tuple[str, ...]] | None = None,
     **rules: Rule | None,
-) -> Callable[[Callable[..., Any]], Operation]:
+) -> Declaration:
     """Make an operation of a forward function on arrays.
 
     Positional-only parameters of the function are its inputs (Tensors, arrays or
@@ -165,6 +188,7 @@ def operation(
     - ``<input>_shape``, which keeps no array alive.
 
     joint : one rule for all inputs, giving a tuple of gradients (None where there is none).
+    uses : what the joint rule reads for the gradient of an input; it is given None for what no gradient needs.
     broadcasts : inputs broadcast against each other; the engine sums the gradients back.
     view : the output may share the memory of the first input.
     domain : where the operation is defined and smooth, for the property tests.
@@ -179,7 +203,7 @@ def operation(
     Tensor([12.])
     """
 
-    def decorate(forward: Callable[..., Any]) -> Operation:
-        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain)
+    def decorate(forward: Callable[..., Any]) -> Any:
+        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain, uses or {})
 
     return decorate

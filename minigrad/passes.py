@@ -6,6 +6,7 @@ does the same.  Those in ``DEFAULT`` keep every bit.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -159,7 +160,7 @@ class Facts:
                 self.buffers[-1].stop = max(self.buffers[-1].stop, stop)
             else:
                 self.buffers.append(Buffer(start, stop))
-        self._starts = np.array([b.start for b in self.buffers], np.uint64)
+        self._starts = [b.start for b in self.buffers]
         for i, step in enumerate(steps):
             for a in step.read:
                 self._note(a, i, False)
@@ -182,7 +183,7 @@ class Facts:
 
     def at(self, byte: int) -> int:
         """The number of the buffer in which a byte lies; -1 if it is in none."""
-        place = int(np.searchsorted(self._starts, np.uint64(byte), "right")) - 1
+        place = bisect(self._starts, byte) - 1
         return place if place >= 0 and byte < self.buffers[place].stop else -1
 
     def of(self, a: Array) -> Buffer | None:

@@ -8,6 +8,7 @@ depends on nothing above it, and an editor or a type checker sees the methods.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .kernels import recording
 
 
 class Table:
-    """The operations by name, for Tensor's methods, and ``apply``, which runs any of them; filled from above."""
+    """The operations by name, ``apply``, which runs any of them, and what NumPy calls; filled from above."""
 
     __slots__ = ("__dict__", "apply")
 
@@ -49,14 +50,15 @@ class Tensor:
     """An array with a gradient.
 
     ``Tensor(array)`` shares the memory of a NumPy array; ``minigrad.tensor``
-    copies.  ``data`` is always an ndarray, also for 0-d.  A leaf that requires
-    grad receives ``.grad``, a Tensor of its own memory, from ``backward()``.
-    Tensors compare elementwise and hash by identity.
+    copies.  ``data`` is always an ndarray, also for 0-d; ``shape``, ``dtype``,
+    ``ndim``, ``size`` and ``T`` are its own, ``mT`` swaps the last two axes.  A
+    leaf that requires grad (``is_leaf``, ``requires_grad``) receives ``.grad``, a
+    Tensor of its own memory, from ``backward()``.
+    Tensors compare elementwise and hash by identity.  NumPy's functions take
+    tensors and record the graph as ours do: see ``minigrad.ops.numpy_protocol``.
     """
 
     __slots__ = ("__weakref__", "_requires_grad", "_storage", "data", "grad", "index", "node")
-
-    __array_ufunc__ = None  # so that ndarray + Tensor asks the Tensor
 
     def __init__(self, data: NDArray[Any], requires_grad: bool = False, node: Any = None, index: int = 0) -> None:
         if type(data) is not np.ndarray:
@@ -132,11 +134,32 @@ class Tensor:
             raise ValueError(f"item() needs exactly one element, got shape {self.data.shape}")
         return self.data.item()
 
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self._taken("tolist()").tolist()
+
+    def flatten(self) -> Tensor:
+        """The elements in one row, in C order."""
+        return ops.reshape(self, -1)
+
     def _taken(self, how: str) -> NDArray[Any]:
         """The array, about to leave for where a recorder cannot follow it."""
         if recording.current is not None:
             recording.refuse(how, recording.READING)
         return self.data
+
+    def _shared(self, how: str, error: type[Exception]) -> NDArray[Any]:
+        """The array for others to read and write, so not where a gradient would be lost on the way."""
+        array = self._taken(how)
+        if self._requires_grad:
+            raise error(f"{how} would lose the gradient of a tensor that requires grad; detach() it first")
+        return array
+
+    def _number(self, kind: type) -> Any:
+        """The only element for ``float`` or ``int``, which raise ``TypeError`` as NumPy's do."""
+        if self.data.size != 1:
+            raise TypeError(f"{kind.__name__}() needs exactly one element, got shape {self.data.shape}")
+        return kind(self._taken("a number from a tensor").item())
 
     def assign_(self, value: Any, index: Any = ...) -> Tensor:
         """Write ``value`` (broadcast) into the tensor, or into ``tensor[index]``, outside the graph."""
@@ -163,21 +186,43 @@ class Tensor:
             raise TypeError(f"only a 0-d integer tensor is an index, got {self.data.dtype} {self.data.shape}")
         return int(self.item())
 
+    def __contains__(self, value: Any) -> bool:
+        """Whether any element equals ``value``."""
+        self._taken("a branch on a tensor")
+        found = self == value
+        return isinstance(found, Tensor) and bool(found.data.any())
+
+    def __reduce__(self) -> Any:
+        """Copies, by ``copy`` or by pickle, are leaves of their own memory."""
+        if self.node is not None:
+            raise RuntimeError(
+                f"the result of {self.node.op.name} is not copied or pickled with its graph; detach() it"
+            )
+        grad = None if self.grad is None else copy(self.grad)
+        state = (type(self), self.data.copy(order="K"), self._requires_grad, grad)
+        return _restored, state, getattr(self, "__dict__", None)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError("tensors do not change in place: use t.assign_(value, index) outside the graph, or where()")
 
     # One line each --------------------------------------------------------
 
     # fmt: off
-    def tolist(self) -> Any: return self.numpy().tolist()
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any: return np.array(self.numpy(), dtype, copy=copy)
-    def __dlpack__(self, **arguments: Any) -> Any: return self._taken("DLPack").__dlpack__(**arguments)
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self._shared("np.asarray()", RuntimeError), dtype, copy=copy)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return ops.array_ufunc(ufunc, method, inputs, options)
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return ops.array_function(function, args, kwargs)
+    def __dlpack__(self, **arguments: Any) -> Any: return self._shared("DLPack", BufferError).__dlpack__(**arguments)
     def __dlpack_device__(self) -> Any: return self.data.__dlpack_device__()
     def __len__(self) -> int: return len(self.data)
     def __iter__(self) -> Iterator[Tensor]: return (self[i] for i in range(len(self.data)))
     def __bool__(self) -> bool: return bool(self._taken("a branch on a tensor"))
-    def __float__(self) -> float: return float(self.item())
-    def __int__(self) -> int: return int(self.item())
+    def __float__(self) -> float: return self._number(float)
+    def __int__(self) -> int: return self._number(int)
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and not self.data.ndim else object.__format__(self, spec)
     def __hash__(self) -> int: return id(self)
 
     def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
@@ -207,8 +252,8 @@ class Tensor:
     def __xor__(self, other: Any) -> Tensor: return ops.bitwise_xor(self, other)
     def __rxor__(self, other: Any) -> Tensor: return ops.bitwise_xor(other, self)
     def __invert__(self) -> Tensor: return ops.bitwise_invert(self)
-    def __eq__(self, other: Any) -> Any: return NotImplemented if other is None else ops.equal(self, other)
-    def __ne__(self, other: Any) -> Any: return NotImplemented if other is None else ops.not_equal(self, other)
+    def __eq__(self, x: Any) -> Any: return ops.equal(self, x) if isinstance(x, _COMPARABLE) else NotImplemented
+    def __ne__(self, x: Any) -> Any: return ops.not_equal(self, x) if isinstance(x, _COMPARABLE) else NotImplemented
     def __lt__(self, other: Any) -> Tensor: return ops.less(self, other)
     def __le__(self, other: Any) -> Tensor: return ops.less_equal(self, other)
     def __gt__(self, other: Any) -> Tensor: return ops.greater(self, other)
@@ -291,7 +336,6 @@ class Tensor:
     def softmax(self, axis: int = -1) -> Tensor: return ops.softmax(self, axis)
     def log_softmax(self, axis: int = -1) -> Tensor: return ops.log_softmax(self, axis)
     def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
-    def flatten(self) -> Tensor: return ops.reshape(self, -1)
     def permute_dims(self, axes: Any) -> Tensor: return ops.permute_dims(self, axes)
     def swapaxes(self, axis1: int, axis2: int) -> Tensor: return ops.swapaxes(self, axis1, axis2)
     def squeeze(self, axis: Any = None) -> Tensor: return ops.squeeze(self, axis)
@@ -319,6 +363,17 @@ class Tensor:
     @property
     def mT(self) -> Tensor: return ops.swapaxes(self, -1, -2)
     # fmt: on
+
+
+# What == meets elementwise, or with an error; whatever else it meets is simply another thing.
+_COMPARABLE = (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)
+
+
+def _restored(kind: type[Tensor], data: NDArray[Any], requires_grad: bool, grad: Tensor | None) -> Tensor:
+    """A copied or unpickled leaf."""
+    t = kind.__new__(kind)
+    t.data, t.node, t.index, t.grad, t._requires_grad, t._storage = data, None, 0, grad, requires_grad, None
+    return t
 
 
 def wrap(data: NDArray[Any], node: Any = None, index: int = 0) -> Tensor:

@@ -499,3 +499,55 @@ def test_an_output_that_is_not_wanted_may_be_none() -> None:
     assert [t.tolist() for t in halves(x, True)] == [[2.0], [4.0]]
     with pytest.raises(TypeError, match="should give an array for each of"):
         mg.operation(outputs=("y", "z"))(lambda x, /: (x, x, x))(x)
+
+
+def test_a_small_part_of_a_large_cotangent_is_copied() -> None:
+    a = leaf(1.0, 2.0)
+    joined = mg.concat([a, np.ones(10_000, np.float32)])
+    (joined * joined).sum().backward()
+    assert a.grad.data.base is None or a.grad.data.base.nbytes == a.grad.data.nbytes
+
+
+def test_a_linear_layer_keeps_only_what_its_gradients_need() -> None:
+    x, w, b = mg.ones((4, 3)), mg.tensor(np.ones((2, 3), np.float32)), mg.tensor([1.0, 1.0])
+    trained = [t.detach().requires_grad_() for t in (x, w, b)]
+    for kept, inputs in (
+        ({"x"}, (x, trained[1], b)),
+        ({"weight"}, (trained[0], w, b)),
+        (set(), (x, w, trained[2])),
+        ({"x", "weight"}, tuple(trained)),
+    ):
+        node = mg.linear(*inputs).node
+        assert {*node.names} == kept
+        assert len(node.saved) == len(kept)
+    y = mg.linear(x, trained[1]).sum()
+    trained[1].assign_(2.0)  # the gradient of the weight does not read it
+    y.backward()
+    assert trained[1].grad.tolist() == [[4.0] * 3] * 2
+
+
+def test_threads_that_pass_one_graph_are_told_that_it_was_freed() -> None:
+    found: list[Exception] = []
+
+    def pass_back(y: Any) -> None:
+        try:
+            y.backward(mg.ones(2))
+        except Exception as error:
+            found.append(error)
+
+    for _ in range(100):
+        y = leaf(1.0, 2.0)
+        for _ in range(30):
+            y = y * 2 + y
+        threads = [threading.Thread(target=pass_back, args=(y,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert all(isinstance(error, mg.GraphError) and "freed" in str(error) for error in found), found
+
+
+def test_many_inputs_of_one_operation() -> None:
+    leaves = [leaf(float(i)) for i in range(130)]
+    (mg.concat(leaves) * np.arange(130, dtype=np.float32)).sum().backward()
+    assert [x.grad.tolist() for x in leaves] == [[float(i)] for i in range(130)]

@@ -658,8 +658,8 @@ MISUSE: dict[str, tuple[Step, str]] = {
     "int": (reading(int), "a number from a tensor"),
     "item": (reading(lambda t: t.item()), "a number from a tensor"),
     "numpy": (reading(lambda t: t.numpy()), r"numpy\(\)"),
-    "tolist": (reading(lambda t: t.tolist()), r"numpy\(\)"),
-    "asarray": (reading(np.asarray), r"numpy\(\)"),
+    "tolist": (reading(lambda t: t.tolist()), r"tolist\(\)"),
+    "asarray": (reading(np.asarray), r"np.asarray\(\)"),
     "dlpack": (reading(np.from_dlpack), "DLPack"),
     "index": (lambda x: x[[0, 1][mg.argmax(x)]], "a number from a tensor"),
     "data-dependent shape": (pick, "boolean tensor"),
@@ -896,3 +896,28 @@ def test_a_fork_goes_on_with_the_program(step: Step) -> None:
         finally:
             os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_run_with_many_inputs_and_results() -> None:
+    x = np.ones((4, 3), F32)
+    many = mg.capture(lambda x: [x.sum() * float(i) for i in range(200)], x)
+    for i, found in enumerate(many.run((np.ones((40, 3), F32),))):
+        assert found.tolist() == [12.0 * i] * 10
+    wide = mg.capture(lambda *xs: sum(xs[1:], xs[0]).sum(), *[x] * 40)
+    assert wide.run(tuple([np.full((8, 3), i, F32) for i in range(40)])).tolist() == [12.0 * 780] * 2
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda p: p.profile(0), ValueError, "at least one replay, got replays=0"),
+        (lambda p: p.profile(True), ValueError, "replays=True"),
+        (lambda p: p.run((X, Y), scale="a"), TypeError, "scale must be a number, got 'a'"),
+        (lambda p: p.run((X, Y), progress=3), TypeError, "progress is a function"),
+    ],
+)
+def test_refuses_arguments(step: Step, optimizer: optim.Adam, call: Any, error: type[Exception], message: str) -> None:
+    program = mg.capture(step, X, Y)
+    with pytest.raises(error, match=message):
+        call(program)
+    assert optimizer.step_count == 1, "nothing was changed"

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 BUDGETS = {
-    "engine": (540, ["minigrad/tensor.py", "minigrad/autograd.py"]),
+    "engine": (580, ["minigrad/tensor.py", "minigrad/autograd.py"]),
     "declarations": (150, ["minigrad/operations.py"]),
-    "ops": (3100, ["minigrad/ops/*.py"]),
+    "ops": (3300, ["minigrad/ops/*.py"]),
     "kernels": (2300, ["minigrad/kernels/*.py", "minigrad/kernels/*.pyx"]),
     "capture": (1300, ["minigrad/capture.py", "minigrad/listing.py", "minigrad/passes.py", "minigrad/team.py"]),
     "csrc": (4000, ["csrc/*"]),

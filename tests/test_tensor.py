@@ -40,8 +40,34 @@ def test_dlpack_shares_both_ways() -> None:
         def __dlpack_device__(self) -> Any:
             return self.array.__dlpack_device__()
 
-    array = np.arange(3.0)
-    assert np.shares_memory(mg.asarray(Foreign(array)).data, array)
+    for array in (np.arange(3.0), np.arange(6)[::-2], np.ones((2, 3), np.float32).T, np.array(1)):
+        for take in (mg.asarray, mg.from_dlpack):
+            shared = take(Foreign(array))
+            assert (shared.shape, shared.dtype, shared.data.strides) == (array.shape, array.dtype, array.strides)
+            assert shared.data.ctypes.data == array.ctypes.data
+        back = np.from_dlpack(mg.Tensor(array))
+        assert (back.ctypes.data, back.strides) == (array.ctypes.data, array.strides)
+
+
+def test_what_requires_grad_is_detached_before_it_is_shared() -> None:
+    t = mg.tensor([1.0, 2.0], requires_grad=True)
+    for x in (t, t * 2):
+        for error, share in (
+            (RuntimeError, np.asarray),
+            (RuntimeError, lambda x: np.array([x, x])),
+            (RuntimeError, lambda x: np.zeros(2).__setitem__(..., x)),
+            (BufferError, np.from_dlpack),
+            (BufferError, mg.from_dlpack),
+        ):
+            with pytest.raises(
+                error, match=r"would lose the gradient of a tensor that requires grad; detach\(\) it first"
+            ):
+                share(x)
+        assert np.shares_memory(np.asarray(x.detach()), x.data)
+        assert np.shares_memory(np.from_dlpack(x.detach()), x.data)
+        assert np.asarray(x.detach(), np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="copy"):
+        np.array(t.detach(), np.float64, copy=False)
 
 
 @pytest.mark.parametrize("data", [[1.0], 1.0, None, "a"])
@@ -124,6 +150,14 @@ def test_host_reads() -> None:
     assert np.asarray(mg.ones(2)).tolist() == [1.0, 1.0]
     with pytest.raises(ValueError, match="exactly one element"):
         mg.ones(2).item()
+    for number in (float, int):
+        with pytest.raises(TypeError, match=rf"{number.__name__}\(\) needs exactly one element, got shape \(2,\)"):
+            number(mg.ones(2))
+    with pytest.raises(ValueError, match="truth value of an array with more than one element is ambiguous"):
+        bool(mg.ones(2))
+    for sized in (len, iter):
+        with pytest.raises(TypeError, match="unsized"):
+            sized(mg.tensor(1.0))
     with pytest.raises(TypeError, match="0-d integer tensor"):
         [1, 2][mg.tensor(1.0)]  # type: ignore[call-overload]
 
@@ -132,8 +166,34 @@ def test_equality_is_elementwise_and_hash_is_identity() -> None:
     a, b = mg.ones(2), mg.ones(2)
     assert (a == b).tolist() == [True, True]
     assert (a != b).tolist() == [False, False]
-    assert (a == None) is False  # noqa: E711
     assert len({a, b, a}) == 2
+
+
+def test_equality_with_other_things() -> None:
+    t = mg.tensor([1.0, 2.0])
+    for other in (None, "a", {}, object(), np.float32, ..., slice(None)):
+        assert (t == other) is False
+        assert (t != other) is True
+        assert other not in t
+    for number in ([1.0, 2.0], (1.0,), 1j, np.array(["a"])):
+        with pytest.raises(TypeError, match="equal takes"):
+            t == number  # noqa: B015
+
+
+@pytest.mark.parametrize("value", [1, 2.0, 3.5, np.float32(0.1), np.float64(0.1), True, np.ones(2, np.float32), np.nan])
+def test_in_asks_whether_any_element_is_equal(value: Any) -> None:
+    array = np.array([[0.1, 1.0], [2.0, np.nan]], np.float32)
+    assert (value in mg.Tensor(array)) == bool((array == np.float32(value)).any())
+    assert (mg.tensor(value, np.float32) in mg.Tensor(array)) == (value in mg.Tensor(array))
+    assert value not in mg.zeros((0, 1))
+
+
+def test_formats_as_numpy() -> None:
+    for x in (2.0, 2.25, 7):
+        assert f"{mg.tensor(x, requires_grad=isinstance(x, float)):6.1f}" == f"{x:6.1f}"
+    assert f"{mg.ones(2)}" == "Tensor([1., 1.])"
+    with pytest.raises(TypeError, match=r"unsupported format string passed to .*Tensor.__format__"):
+        f"{mg.ones(2):.2}"
 
 
 @pytest.mark.parametrize(
@@ -162,10 +222,39 @@ def test_requires_grad_is_for_leaves() -> None:
         mg.tensor([1]).requires_grad_()
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda t: pickle.loads(pickle.dumps(t))])
 def test_copies_are_their_own(copied: Any) -> None:
     t = mg.Tensor(np.asfortranarray(np.ones((2, 3), np.float32)), requires_grad=True)
+    t.sum().backward()
     u = copied(t)
-    assert u.requires_grad
+    assert (type(u), u.requires_grad, u.is_leaf) == (mg.Tensor, True, True)
     assert u.data.strides == t.data.strides
     assert not np.shares_memory(u.data, t.data)
+    assert u.grad.tolist() == t.grad.tolist()
+    assert not np.shares_memory(u.grad.data, t.grad.data)
+    u.assign_(2)
+    assert t.storage().version == 0
+    assert type(copied(mg.nn.Parameter(t))) is mg.nn.Parameter
+    copied((t * 2).detach()).assign_(1)
+    with pytest.raises(
+        RuntimeError, match=r"the result of multiply is not copied or pickled with its graph; detach\(\) it"
+    ):
+        copied(t * 2)
+
+
+class Named(mg.Tensor):
+    """A subclass with attributes."""
+
+
+def test_copies_keep_the_attributes_of_a_subclass() -> None:
+    t = Named(np.ones(2))
+    t.name = ["weight"]
+    assert copy.deepcopy(t).name == ["weight"]
+    assert copy.deepcopy(t).name is not t.name
+
+
+def test_methods_are_documented() -> None:
+    methods = {name: method for name, method in vars(mg.Tensor).items() if callable(method) and name[0] != "_"}
+    assert {"sum", "exp", "reshape", "item"} <= methods.keys()
+    assert [name for name, method in methods.items() if not method.__doc__] == []
+    assert mg.Tensor.sum.__doc__ == mg.sum.__doc__

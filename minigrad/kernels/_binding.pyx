@@ -9,9 +9,10 @@ here, before C sees it: a call that is built can run.
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, llabs, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strcpy
 
 from functools import update_wrapper
 from time import perf_counter
@@ -102,12 +103,31 @@ cdef extern from "minigrad.h" nogil:
     int mg_num_threads()
     void mg_set_num_threads(int n)
 
+    void *mg_take(size_t bytes)
+    void mg_give(void *memory)
+    size_t mg_room(void *memory)
+
+cdef extern from "numpy/ndarraytypes.h":
+    ctypedef struct PyDataMemAllocator:
+        void *ctx
+        void *(*malloc)(void *, size_t) noexcept
+        void *(*calloc)(void *, size_t, size_t) noexcept
+        void *(*realloc)(void *, void *, size_t) noexcept
+        void (*free)(void *, void *, size_t) noexcept
+    ctypedef struct PyDataMem_Handler:
+        char name[127]
+        unsigned char version
+        PyDataMemAllocator allocator
+
+cdef extern from "numpy/arrayobject.h":
+    object PyDataMem_SetHandler(object handler)
+
 ctypedef cnp.ndarray Array
 
 cdef enum:
     MAX_DIMS = 64
+    LARGE = 1 << 14  # elements of a result whose memory is kept for another
     FEW = 4096  # elements: fewer than a second thread would be called for
-    MAX_FEEDS = 32
 
 cdef int MATMUL_K = 7
 cdef bint use_reference = False
@@ -146,6 +166,53 @@ def num_threads():
 
 def set_num_threads(int n):
     mg_set_num_threads(n)
+
+
+# Memory for large results, by NumPy's protocol (NEP 49): see csrc/memory.c.
+
+cdef void *take(void *context, size_t bytes) noexcept:
+    return mg_take(bytes)
+
+
+cdef void *take_cleared(void *context, size_t count, size_t bytes) noexcept:
+    cdef void *memory = mg_take(count * bytes)
+    return memset(memory, 0, count * bytes) if memory != NULL else NULL
+
+
+cdef void *take_another(void *context, void *memory, size_t bytes) noexcept:
+    cdef void *other = mg_take(bytes)
+    if other != NULL and memory != NULL:
+        memcpy(other, memory, min(bytes, mg_room(memory)))
+        mg_give(memory)
+    return other
+
+
+cdef void give(void *context, void *memory, size_t bytes) noexcept:
+    if memory != NULL:
+        mg_give(memory)
+
+
+cdef PyDataMem_Handler pool
+strcpy(pool.name, b"minigrad")
+pool.version = 1
+pool.allocator.malloc, pool.allocator.calloc = take, take_cleared
+pool.allocator.realloc, pool.allocator.free = take_another, give
+cdef object handler = PyCapsule_New(&pool, "mem_handler", NULL)
+
+
+cdef Array fresh(int ndim, cnp.npy_intp *shape, int dtype, bint column_major):
+    """Memory for a result; a large one takes what another has given back."""
+    cdef int64_t size = 1
+    cdef int axis
+    for axis in range(ndim):
+        size *= shape[axis]
+    if size < LARGE:
+        return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
+    before = PyDataMem_SetHandler(handler)
+    try:
+        return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
+    finally:
+        PyDataMem_SetHandler(before)
 
 
 @cython.final
@@ -695,22 +762,23 @@ cdef class Call:
         return True
 
     cdef bint renew(self, Row row, tuple arrays, tuple scalars) except -1:
-        """Take the place of a call of ``row`` on ``arrays``, which lie as this one's do; False if they do not.
+        """Be a call of ``row`` on ``arrays``, of the sizes that this one had; False if they are others, or do not fit.
 
-        Only for an update that nobody has kept: most of its arrays are those of the step before.
+        Only for an update that nobody has kept.
         """
         cdef int group = row.arrays, slot = 0, writes = row.outputs
         cdef Py_ssize_t i, n = len(arrays)
         cdef Array a, first = None
         cdef void **pointer = <void **>self.c.array[0]
+        cdef int64_t *size = <int64_t *>self.c.array[1]
         if row is not self.row or scalars is not self.scalars or n != len(self.arrays) or not self.native or use_reference:
             return False
         for i in range(n):
-            if slot == 0:
-                first = <Array>self.arrays[i]
-            if arrays[i] is not self.arrays[i] and not (plain(arrays[i]) and same_layout(<Array>arrays[i], first)):
-                return False
             a = <Array>arrays[i]
+            if slot == 0:
+                first = a
+            if not plain(a) or cnp.PyArray_SIZE(a) != size[i // group] or not same_layout(a, first):
+                return False
             if slot < writes and not cnp.PyArray_ISWRITEABLE(a):
                 return False
             pointer[i] = cnp.PyArray_DATA(a)
@@ -1037,8 +1105,9 @@ cdef class Replay:
         """``steps`` replays, each on the next ``rows`` rows of ``data`` by ``order``; ``logged`` goes to ``logs``."""
         cdef int64_t done = 0, at = 0
         cdef int i, status
-        cdef mg_feed feed[MAX_FEEDS]
-        cdef mg_log log[MAX_FEEDS]
+        cdef bytearray feeds = bytearray(len(data) * sizeof(mg_feed)), noted = bytearray(len(logs) * sizeof(mg_log))
+        cdef mg_feed *feed = <mg_feed *><char *>feeds
+        cdef mg_log *log = <mg_log *><char *>noted
         cdef Array a, own
         cdef mg_run_plan plan
         cdef const int64_t *indices = <const int64_t *>cnp.PyArray_DATA(order) + first * rows
@@ -1136,7 +1205,7 @@ cdef inline bint plain(x) noexcept:
 
 cdef inline Array empty(int ndim, int64_t first, int64_t second, bint turned=False):
     cdef cnp.npy_intp[2] shape = [first, second]
-    return cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32, turned)
+    return fresh(ndim, shape, cnp.NPY_FLOAT32, turned)
 
 
 cdef mg_call alike  # the record of the calls of ``ran_alike``, which writes only what differs between them
@@ -1318,7 +1387,7 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
     cdef int64_t strides[4][MAX_DIMS]
     ndim = cnp.PyArray_NDIM(like)
     if one_run:
-        out = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(like), cnp.NPY_FLOAT32, False)
+        out = fresh(ndim, cnp.PyArray_DIMS(like), cnp.NPY_FLOAT32, False)
         if ran_alike(row, out, operands, 0):
             return out
     cdef Call call = record()
@@ -1338,8 +1407,8 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
                         shape[axis] = cnp.PyArray_DIM(a, axis - lead)
                     elif cnp.PyArray_DIM(a, axis - lead) != shape[axis] and cnp.PyArray_DIM(a, axis - lead) != 1:
                         return None
-        out = cnp.PyArray_EMPTY(ndim, shape, cnp.NPY_FLOAT32,
-                               cnp.PyArray_IS_F_CONTIGUOUS(like) and not cnp.PyArray_IS_C_CONTIGUOUS(like))
+        out = fresh(ndim, shape, cnp.NPY_FLOAT32,
+                    cnp.PyArray_IS_F_CONTIGUOUS(like) and not cnp.PyArray_IS_C_CONTIGUOUS(like))
         call.broadcast_strides(out, out, strides[0], 0)
     call.c.work = cnp.PyArray_SIZE(out)
     if call.c.work == 0:
@@ -1370,7 +1439,8 @@ def sole_holder(holder):
     if (<PyObject *>a).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(a):
         return False
     return base == NULL or (cnp.PyArray_CheckExact(<object>base) and base.ob_refcnt == 1
-                            and cnp.PyArray_BASE(<Array>base) == NULL)
+                            and cnp.PyArray_BASE(<Array>base) == NULL
+                            and cnp.PyArray_NBYTES(<Array>base) == cnp.PyArray_NBYTES(a))
 
 
 def has_form(Array x, tuple shape, dtype):
@@ -1389,6 +1459,16 @@ def same_order(Array x, Array like):
         if cnp.PyArray_STRIDE(x, axis) != cnp.PyArray_STRIDE(like, axis):
             return False
     return True
+
+
+def empty_array(tuple shape not None, cnp.dtype dtype not None, order="C"):
+    cdef cnp.npy_intp[MAX_DIMS] sizes
+    cdef int axis, ndim = len(shape)
+    if ndim > MAX_DIMS or dtype.num > cnp.NPY_LONGDOUBLE or dtype.byteorder == b">":
+        return np.empty(shape, dtype, order)
+    for axis in range(ndim):
+        sizes[axis] = shape[axis]
+    return fresh(ndim, sizes, dtype.num, order == "F")
 
 
 def as_array(x):
@@ -1420,27 +1500,24 @@ def linear(x, weight, bias=None, bint relu=False):
 
 
 def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
-    cdef int64_t m, n, k
-    dx = dweight = dbias = None
-    if unseen() and plain(dy) and plain(x) and plain(weight):
-        if cnp.PyArray_NDIM(<Array>dy) == cnp.PyArray_NDIM(<Array>x) == cnp.PyArray_NDIM(<Array>weight) == 2:
-            m, n, k = cnp.PyArray_DIM(<Array>dy, 0), cnp.PyArray_DIM(<Array>dy, 1), cnp.PyArray_DIM(<Array>x, 1)
-            if to_x:
-                dx = empty(2, m, k)
-                if not ran_product(matmul_row, dx, <Array>dy, <Array>weight):
-                    dx = None
-                    dx = matmul(dy, weight)
-            if to_weight:
-                dweight = empty(2, n, k, True)
-                if not ran_weight_grad(dweight, <Array>x, <Array>dy):
-                    dweight = None
-                    dweight = matmul(x.T, dy).T
-            if to_bias:
-                dbias = empty(1, n, 0)
-                if not ran_column_sums(dbias, <Array>dy):
-                    dbias = reduce("sum", dy, 0)
-            return dx, dweight, dbias
-    return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+    cdef Array g, a, dx = None, dweight = None, dbias = None
+    if not (unseen() and plain(dy) and cnp.PyArray_NDIM(<Array>dy) == 2
+            and (not to_x or (plain(weight) and cnp.PyArray_NDIM(<Array>weight) == 2))
+            and (not to_weight or (plain(x) and cnp.PyArray_NDIM(<Array>x) == 2))):
+        return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+    g = <Array>dy
+    if to_x:
+        dx = matmul(g, weight)
+    if to_weight:
+        a = <Array>x
+        dweight = empty(2, cnp.PyArray_DIM(g, 1), cnp.PyArray_DIM(a, 1), True)
+        if not ran_weight_grad(dweight, a, g) and not ran(matmul_row, (dweight.T, a.T, g), ()):
+            return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+    if to_bias:
+        dbias = empty(1, cnp.PyArray_DIM(g, 1), 0)
+        if not ran_column_sums(dbias, g):
+            dbias = reduce("sum", g, 0)
+    return dx, dweight, dbias
 
 
 def reduce(name, x, axis=None, keepdims=False):
@@ -1456,7 +1533,7 @@ def reduce(name, x, axis=None, keepdims=False):
                 if keepdims or not (axis is None or reduced[i]):
                     narrow[left] = wide[i]
                     left += 1
-            out = cnp.PyArray_EMPTY(left, narrow, cnp.NPY_FLOAT32, False)
+            out = fresh(left, narrow, cnp.NPY_FLOAT32, False)
             kept = out if keepdims else cnp.PyArray_SimpleNewFromData(ndim, wide, cnp.NPY_FLOAT32, cnp.PyArray_DATA(out))
             if ran(row_of(name), (kept, x), ()):
                 return out

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from sys import getrefcount
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -349,7 +349,7 @@ def contiguous(x: Array) -> Array:
 
 @_quick
 def sole_holder(holder: Any) -> bool:
-    """Whether ``holder.data`` is writeable, and nothing else refers to it or has its memory.
+    """Whether ``holder.data`` is writeable and nothing else refers to it or has its memory, which is no larger.
 
     ``getrefcount`` counts its argument, too; the memory of a view belongs to its base.
     """
@@ -358,7 +358,7 @@ def sole_holder(holder: Any) -> bool:
     if holder.data.base is None:
         return True
     plain = type(holder.data.base) is np.ndarray and holder.data.base.base is None
-    return plain and getrefcount(holder.data.base) <= 2
+    return plain and getrefcount(holder.data.base) <= 2 and holder.data.base.nbytes == holder.data.nbytes
 
 
 @_quick
@@ -423,9 +423,15 @@ def where(condition: Any, a: Any, b: Any) -> Array:
     return _broadcast("where", dtype, [as_dtype(condition, np.bool_), as_dtype(a, dtype), as_dtype(b, dtype)])
 
 
+@_quick
+def empty_array(shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C") -> Array:
+    """``np.empty``; a large array takes memory that another has given back, which the system need not clear anew."""
+    return np.empty(shape, dtype, order)
+
+
 def _empty_like(like: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Memory for a result: column-major beside a column-major array, else row-major, as the quick way has it."""
-    return np.empty(shape, dtype, order="F" if like.flags.fnc else "C")
+    return empty_array(tuple(shape), np.dtype(dtype), "F" if like.flags.fnc else "C")
 
 
 def _broadcast(name: str, dtype: np.dtype[Any], arrays: Sequence[Array]) -> Array:
@@ -499,7 +505,7 @@ def reduce(name: str, x: Array, axis: int | Sequence[int] | None = None, keepdim
         dtype = np.dtype(np.uint64) if dtype.kind == "u" else _INT64
     x = as_dtype(x, dtype)
     kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    out = np.empty(kept, dtype)
+    out = empty_array(kept, dtype)
     launch(name, (out, x))
     return out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes])
 
@@ -514,7 +520,7 @@ def matmul(a: Array, b: Array) -> Array:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
         raise ValueError(f"matmul cannot broadcast the batch axes of {a.shape} and {b.shape}") from None
-    out = np.empty((*batch, a.shape[-2], b.shape[-1]), dtype)
+    out = empty_array((*batch, a.shape[-2], b.shape[-1]), dtype)
     launch("matmul", (out, as_dtype(a, dtype), as_dtype(b, dtype)))
     return out
 
@@ -531,7 +537,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, relu: bool = Fals
     rows = as_dtype(x, dtype)
     rows = rows if x.ndim == 2 else as_rows(rows)
     weight = as_dtype(weight, dtype)
-    out = np.empty((len(rows), len(weight)), dtype)
+    out = empty_array((len(rows), len(weight)), dtype)
     if bias is None:
         launch("matmul", (out, rows, weight.T))
         if relu:
@@ -550,7 +556,7 @@ def rows(name: str, *arrays: Array) -> Array:
     dtype = same_float(name, *arrays)
     dtype = _FLOAT32 if dtype.kind != "f" else dtype
     shape = x.shape[:-1] if name == "logsumexp" else x.shape
-    out = np.empty(shape, dtype)
+    out = empty_array(shape, dtype)
     if x.size == 0:
         out.fill(-np.inf)
         return out
@@ -564,9 +570,9 @@ def linear_grad(
     dy: Array, x: Array, weight: Array, to_x: bool, to_weight: bool, to_bias: bool
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Of ``linear``, three launches: dy (..., out), x (..., in), weight (out, in); None for what is not wanted."""
-    rows, xs = (a if a.ndim == 2 else as_rows(a) for a in (dy, x))
-    dx = matmul(rows, weight).reshape(x.shape) if to_x else None
-    dweight = matmul(xs.T, rows).T if to_weight else None
+    rows = dy if dy.ndim == 2 else as_rows(dy)
+    dx = matmul(rows, weight).reshape(*dy.shape[:-1], weight.shape[1]) if to_x else None
+    dweight = matmul((x if x.ndim == 2 else as_rows(x)).T, rows).T if to_weight else None
     return dx, dweight, reduce("sum", rows, 0) if to_bias else None
 
 

@@ -37,7 +37,7 @@ class Linear(Module):
             self.bias = Parameter(generator.uniform((out_features,), -bound, bound))
 
     def forward(self, x: Any) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)  # type: ignore[no-any-return]
+        return ops.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         out_features, in_features = self.weight.shape
@@ -48,14 +48,14 @@ class ReLU(Module):
     """``max(x, 0)``."""
 
     def forward(self, x: Any) -> Tensor:
-        return ops.relu(x)  # type: ignore[no-any-return]
+        return ops.relu(x)
 
 
 class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, x: Any) -> Tensor:
-        return ops.tanh(x)  # type: ignore[no-any-return]
+        return ops.tanh(x)
 
 
 class Dropout(Module):

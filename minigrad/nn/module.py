@@ -103,7 +103,7 @@ class Module:
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise KeyError(f"the state does not fit the model: missing {missing}, unknown {unknown}")
-        arrays = {path: np.asarray(state[path]) for path in own}
+        arrays = {path: a.data if isinstance(a := state[path], Tensor) else np.asarray(a) for path in own}
         for path, array in arrays.items():
             if array.shape != own[path].shape:
                 raise ValueError(f"{path} has shape {own[path].shape}, the state has {array.shape}")

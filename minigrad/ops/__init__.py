@@ -1,6 +1,8 @@
 """Every operation, by family.  Importing this package fills the table that Tensor's methods call."""
 
+from ..tensor import Tensor as _Tensor
 from ..tensor import ops as _table
+from . import numpy_protocol as _numpy_protocol
 from .activations import (
     elu,
     gelu,
@@ -28,6 +30,7 @@ from .creation import (
     empty,
     empty_like,
     eye,
+    from_dlpack,
     full,
     full_like,
     linspace,
@@ -272,6 +275,7 @@ __all__ = [
     "flip",
     "floor",
     "floor_divide",
+    "from_dlpack",
     "full",
     "full_like",
     "gather",
@@ -399,3 +403,6 @@ __all__ = [
 
 for _name in __all__:
     setattr(_table, _name, globals()[_name])
+    if _name in vars(_Tensor):  # a method of one line is documented by its operation
+        vars(_Tensor)[_name].__doc__ = globals()[_name].__doc__
+_table.array_ufunc, _table.array_function = _numpy_protocol.array_ufunc, _numpy_protocol.array_function

@@ -36,6 +36,14 @@ def asarray(data: Any, dtype: DTypeLike | None = None) -> Tensor:
     return Tensor(_to_array(data, dtype, copy=None))
 
 
+def from_dlpack(data: Any) -> Tensor:
+    """A Tensor that shares the memory of whatever speaks DLPack on the CPU: arrays and tensors of other libraries.
+
+    ``BufferError`` where it cannot be shared; a Tensor that requires grad must be detached first.
+    """
+    return Tensor(np.from_dlpack(data))
+
+
 def zeros(shape: Any, dtype: DTypeLike = np.float32, requires_grad: bool = False) -> Tensor:
     """Zeros of ``shape``."""
     return Tensor(np.zeros(shape, dtype), requires_grad)

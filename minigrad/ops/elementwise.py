@@ -523,7 +523,7 @@ def round(x: Any, /) -> Array:
 # Comparisons and logic: bool results, no gradient --------------------------------------------
 
 
-def _comparison(name: str, function: Callable[..., Any], symbol: str) -> Any:
+def _comparison(name: str, function: Callable[..., Any], symbol: str) -> Callable[[Any, Any], Tensor]:
     def forward(a: Any, b: Any, /) -> Array:
         return compare(function, a, b)
 

@@ -51,7 +51,8 @@ def _rows(x: Any) -> Any:
 
 
 @operation(
-    joint=lambda g, x, weight, needs: linear_grad(g, x, weight, *needs)[: len(needs)],
+    joint=lambda g, x, weight, needs: linear_grad(g, _or(x, g), _or(weight, g), *needs)[: len(needs)],
+    uses={"x": ("weight",), "weight": ("x",), "bias": ()},
     domain=Domain("(...,i),(o,i),(o)"),
 )
 def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
@@ -75,10 +76,15 @@ def linear_grad(
 ) -> tuple[Array | None, ...]:
     """``dy @ weight``, ``sum(dy^T x)`` and ``sum(dy)``, the sums over all rows; None for what is not wanted.
 
-    dy (..., out), x (..., in), weight (out, in).  The weight's gradient lies in memory as x^T dy, transposed: the
-    order in which nn.Linear keeps its weight.
+    dy (..., out), x (..., in), weight (out, in); x counts only for the weight's gradient, weight for that of x.  The
+    weight's gradient lies in memory as x^T dy, transposed: the order in which nn.Linear keeps its weight.
     """
     return launch.linear_grad(as_array(dy), as_array(x), as_array(weight), to_x, to_weight, to_bias)
+
+
+def _or(kept: Any, other: Any) -> Any:
+    """What was kept, or anything where no gradient needs it."""
+    return other if kept is None else kept
 
 
 def _added(*terms: Any) -> Any:

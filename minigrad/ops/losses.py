@@ -317,7 +317,7 @@ class _Classes:
         self.kept = None if ignore_index is None else not_equal(self.labels, ignore_index)
         if self.kept is not None:
             self.labels = where(self.kept, self.labels, 0)
-        self.factor = None
+        self.factor: Any = None
 
     def reduced(self, losses: Any, smooth: Any, reduction: str) -> Tensor:
         """``losses weight[label] + smooth`` of each sample that is kept; the mean is weighted alike."""

@@ -83,7 +83,7 @@ def dropout_and_mask(x: Any, /, p: float, rng: Generator) -> tuple[Array, Array]
     x = as_array(x)
     if x.dtype.kind != "f":
         raise TypeError(f"dropout takes floats, got {x.dtype}")
-    out, mask = np.empty(x.shape, x.dtype), np.empty((x.size + 7) // 8, np.uint8)
+    out, mask = launch.empty_array(x.shape, x.dtype), np.empty((x.size + 7) // 8, np.uint8)
     launch.launch("dropout", (out, mask, x), (keep_count(p), rng.key, rng.counter))
     return out, mask
 
@@ -96,7 +96,7 @@ def dropout_and_mask(x: Any, /, p: float, rng: Generator) -> tuple[Array, Array]
 def dropout_grad(dy: Any, mask: Any, /, p: float) -> Array:
     """``dy`` where the mask keeps it, scaled as in the forward pass."""
     dy = as_array(dy)
-    out = np.empty(dy.shape, dy.dtype)
+    out = launch.empty_array(dy.shape, dy.dtype)
     launch.launch("dropout_grad", (out, dy, np.asarray(mask)), (keep_count(p),))
     return out
 

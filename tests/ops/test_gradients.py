@@ -45,7 +45,8 @@ def test_gradients(operation: Operation, data: st.DataObject) -> None:
     outputs = call(*args)
     results = outputs if isinstance(outputs, tuple) else (outputs,)
     if all(any(a is not None and a.dtype.kind == "f" for a in arrays) for arrays in (args, results)):
-        check_grads(call, *args, order=operation.domain.order)
+        # Inputs may be as small as 2^-16, and where a function of three of them is constant a rule rounds to no less.
+        check_grads(call, *args, order=operation.domain.order, atol=1e-24)
     else:
         assert not getattr(operation, "differentiable", False)
 

@@ -19,12 +19,12 @@ from tests.ops.test_gradients import operations
 
 # Public functions without a domain: made of operations that have one, or without an input to differentiate.
 WITHOUT = """arange asarray assign_ avg_pool1d avg_pool2d batch_norm bernoulli binary_cross_entropy
-binary_cross_entropy_with_logits concat conv1d conv2d cross_entropy diag dot dropout einsum embedding empty empty_like
-eye full full_like gather global_avg_pool2d group_norm hinge_embedding_loss huber_loss index_add inner kl_div l1_loss
-layer_norm linspace margin_ranking_loss matmul max_pool1d max_pool2d moveaxis mse_loss multi_margin_loss
-multiclass_svm_loss nll_loss ones ones_like outer pad permutation prelu rand randint randn rms_norm scatter_add
-smooth_l1_loss soft_margin_loss split stack swapaxes take take_along_axis tensor tensordot topk trace unstack zeros
-zeros_like"""
+binary_cross_entropy_with_logits concat conv1d conv2d cross_entropy diag dot dropout einsum embedding empty
+empty_like eye from_dlpack full full_like gather global_avg_pool2d group_norm hinge_embedding_loss
+huber_loss index_add inner kl_div l1_loss layer_norm linspace margin_ranking_loss matmul max_pool1d
+max_pool2d moveaxis mse_loss multi_margin_loss multiclass_svm_loss nll_loss ones ones_like outer pad
+permutation prelu rand randint randn rms_norm scatter_add smooth_l1_loss soft_margin_loss split stack
+swapaxes take take_along_axis tensor tensordot topk trace unstack zeros zeros_like"""
 
 
 # Of helpers that are named like a kernel: what they launch without a bias, and after it.

@@ -398,3 +398,18 @@ def test_repr_shows_the_hyperparameters_of_each_group() -> None:
         "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient'; "
         "lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient')"
     )
+
+
+def test_a_parameter_that_was_resized_is_refused() -> None:
+    """The last call of an optimizer is filled anew only for arrays of the sizes that it had."""
+    w = mg.Tensor(np.ones((8, 4), np.float32), requires_grad=True)
+    sgd = optim.SGD([w], lr=0.1, momentum=0.9)
+    w.grad = mg.ones((8, 4))
+    sgd.step()
+    before = w.data.copy()
+    for shape in ((4, 8), (2, 4)):
+        w.data.resize(shape, refcheck=False)
+        w.grad = mg.ones(shape)
+        with pytest.raises(ValueError, match="one shape"):
+            sgd.step()
+        assert (w.data.ravel() == before.ravel()[: w.size]).all(), "nothing was written"
