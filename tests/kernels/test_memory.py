@@ -98,7 +98,7 @@ def test_a_block_takes_little_more_than_its_array() -> None:
     more = [launch.empty_array((1024, 1024), F32) for _ in range(20)]
     for a in more:
         a.fill(1)
-    assert resident() - before < 20 * (a.nbytes + 65536)
+    assert resident() - before < 20 * (a.nbytes * 5 // 4)  # a sanitizer keeps a byte for each eight
     del held
 
 
