@@ -131,9 +131,9 @@ class PCA(_Linear):
     Notes
     -----
     `partial_fit` merges covariances exactly, as square roots (`minigrad.preprocessing.statistics.Scatter`); it
-    keeps at most ``2 n_features`` rows. For k calls, the error of a covariance beside that of one `fit` is
-    within ``1e-13 k`` of the product of the features' largest magnitudes, which are usually far larger than
-    the deviations. A feature that is constant up to rounding, by `StandardScaler`'s rule, counts as constant.
+    keeps at most ``2 n_features`` rows. In k calls, every covariance is within ``16 k eps (s**2 + M s) + (eps M)**2``
+    of that of one `fit`, with s**2 the sum of all variances, M the largest magnitude and float64's eps. A
+    feature that is constant up to rounding, by `StandardScaler`'s rule, counts as constant.
 
     Examples
     --------
@@ -350,9 +350,8 @@ def _checked(scatter: Scatter) -> Scatter:
         squares = np.einsum("ij,ij->j", scatter.factor, scatter.factor)
         check_variances(scatter.n, squares)
         if not np.isfinite(squares.sum()):
-            raise ValueError(
-                f"X is too large in column {int(squares.argmax())}: the sum of variances is beyond float64"
-            )
+            column = int(squares.argmax())
+            raise ValueError(f"X is too large in column {column}: the sum of all variances is beyond float64")
     return scatter
 
 

@@ -418,6 +418,11 @@ class GlobalContrastNormalizer(Transformer):
         Z *= (scale / np.maximum(eps, np.sqrt(bias + var))).reshape(-1, *[1] * (array.ndim - 1))
         return Z.astype(float_dtype(array), copy=False)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
     def _numbers(self) -> tuple[float, float, float]:
         tiny, huge = float(np.finfo(np.float64).tiny), float(np.finfo(np.float64).max)
         return (
@@ -452,7 +457,6 @@ def _widths(low: Float64Array, high: Float64Array) -> Float64Array:
     with np.errstate(over="ignore", invalid="ignore"):
         widths = high - low
     if not np.isfinite(widths).all():
-        raise ValueError(
-            f"X is too large in column {int(np.flatnonzero(~np.isfinite(widths))[0])}: its range overflows"
-        )
+        column = int(np.flatnonzero(~np.isfinite(widths))[0])
+        raise ValueError(f"X is too large in column {column}: its range is beyond float64")
     return np.where(is_flat(low, high), 1.0, widths)

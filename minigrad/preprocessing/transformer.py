@@ -118,11 +118,10 @@ class Transformer(ABC):
             estimator_type=None,
             target_tags=utils.TargetTags(required=False),
             transformer_tags=utils.TransformerTags(preserves_dtype=["float32", "float64"]),
-            requires_fit=bool(self._LEARNT),
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params().items())})"
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.get_params(deep=False).items())})"
 
 
 def check_array(name: str, value: ArrayLike, *, images: bool = False, nan: bool = False) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import secrets
 from pathlib import Path
@@ -9,19 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from ..nn import Module
+from ..preprocessing import Transformer
 
 _FORMAT = "1"
 
 
-def save(path: str | os.PathLike[str], model: Module) -> None:
+def save(path: str | os.PathLike[str], model: Module, *, preprocessing: Transformer | None = None) -> None:
     """Write the parameters and buffers of ``model`` as ``model.<path>``.
+
+    What ``preprocessing`` has learnt, a transformer or a pipeline of them, goes with it as
+    ``preprocessing.<name>``.
 
     The file appears whole or not at all: it is written beside its place, flushed
     to disk and renamed.
     """
     from safetensors.numpy import save as to_bytes
 
-    content = to_bytes({f"model.{k}": v for k, v in model.state_dict().items()}, {"minigrad": _FORMAT})
+    parts = {"model": model.state_dict(), "preprocessing": preprocessing.state_dict() if preprocessing else {}}
+    arrays = {f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}
+    content = to_bytes(arrays, {"minigrad": _FORMAT})
     place = Path(path)
     beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     try:
@@ -35,11 +42,11 @@ def save(path: str | os.PathLike[str], model: Module) -> None:
         raise
 
 
-def load(path: str | os.PathLike[str], model: Module) -> None:
-    """Write the arrays of a checkpoint into ``model``.
+def load(path: str | os.PathLike[str], model: Module, *, preprocessing: Transformer | None = None) -> None:
+    """Write the arrays of a checkpoint into ``model`` and, if given, ``preprocessing``.
 
     Raises ``ValueError`` for a file that is no minigrad checkpoint, ``KeyError``
-    or ``ValueError`` for one of another model, before anything is written.
+    or ``ValueError`` for one of another model or preprocessing, before anything is written.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -50,7 +57,17 @@ def load(path: str | os.PathLike[str], model: Module) -> None:
             version = (file.metadata() or {}).get("minigrad")
             if version != _FORMAT:
                 raise ValueError(f"{os.fspath(path)!r} is no minigrad checkpoint of format {_FORMAT} (found {version})")
-            state = {k.removeprefix("model."): np.asarray(file.get_tensor(k)) for k in file.keys()}  # noqa: SIM118
+            arrays = {k: np.asarray(file.get_tensor(k)) for k in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged or no checkpoint: {error}") from error
-    model.load_state_dict(state)
+    learnt = _part(arrays, "preprocessing")
+    if preprocessing is not None:
+        copy.deepcopy(preprocessing).load_state_dict(learnt)  # whether it fits
+    model.load_state_dict(_part(arrays, "model"))
+    if preprocessing is not None:
+        preprocessing.load_state_dict(learnt)
+
+
+def _part(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """The arrays under ``<name>.``, without it."""
+    return {k.removeprefix(f"{name}."): v for k, v in arrays.items() if k.startswith(f"{name}.")}
