@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,20 +13,24 @@ import numpy as np
 
 from ..nn import Module
 from ..nn.module import IncompatibleKeys
+from ..preprocessing import Transformer
 
 _FORMAT = "1"
 
 
-def save(path: str | os.PathLike[str], model: Module) -> None:
+def save(path: str | os.PathLike[str], model: Module, *, preprocessing: Transformer | None = None) -> None:
     """Write the parameters and buffers of ``model`` as ``model.<path>``.
 
     The file appears whole or not at all: it is written beside its place, flushed
     to disk and renamed.
     """
-    _write(path, {f"model.{k}": v for k, v in model.state_dict().items()}, {"minigrad": _FORMAT})
+    arrays = {f"model.{k}": v for k, v in model.state_dict().items()}
+    if preprocessing is not None:
+        arrays |= {f"preprocessing.{k}": v for k, v in preprocessing.state_dict().items()}
+    _write(path, arrays, {"minigrad": _FORMAT})
 
 
-def load(path: str | os.PathLike[str], model: Module) -> None:
+def load(path: str | os.PathLike[str], model: Module, *, preprocessing: Transformer | None = None) -> None:
     """Write the arrays of a checkpoint into ``model``.
 
     Raises ``ValueError`` for a file that is no minigrad checkpoint, ``KeyError``
@@ -34,7 +39,12 @@ def load(path: str | os.PathLike[str], model: Module) -> None:
     state, metadata = _read(path, "checkpoint")
     if (version := metadata.get("minigrad")) != _FORMAT:
         raise ValueError(f"{os.fspath(path)!r} is no minigrad checkpoint of format {_FORMAT} (found {version})")
-    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
+    parts = {n: {k.removeprefix(n): v for k, v in state.items() if k.startswith(n)} for n in ("model.", "preprocessing.")}
+    if preprocessing is not None:
+        copy.deepcopy(preprocessing).load_state_dict(parts["preprocessing."])  # whether it fits
+    model.load_state_dict(parts["model."])
+    if preprocessing is not None:
+        preprocessing.load_state_dict(parts["preprocessing."])
 
 
 def save_weights(path: str | os.PathLike[str], model: Module) -> None:

@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 import minigrad as mg
 from minigrad import nn
+from minigrad.preprocessing import PCA, OneHotEncoder, Pipeline, StandardScaler, Whitening
 from minigrad.training import load, load_weights, save, save_weights
 
 
@@ -173,3 +174,40 @@ def test_weights_that_do_not_fit_are_named_or_left_alone(tmp_path: Path) -> None
         load_weights(tmp_path / "weights", model)
     with pytest.raises(FileNotFoundError, match="there is no safetensors file"):
         load_weights(tmp_path / "nothing", model)
+def test_what_preprocessing_has_learnt_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    def make() -> Pipeline:
+        return Pipeline([("scale", StandardScaler()), ("pca", PCA(3)), ("white", Whitening("cholesky"))])
+
+    rows = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    pipeline, other, model = make().fit(rows), make(), nn.Linear(3, 2)
+    save(tmp_path / "model", model, preprocessing=pipeline)
+    load(tmp_path / "model", nn.Linear(3, 2), preprocessing=other)
+    np.testing.assert_array_equal(other.transform(rows), pipeline.transform(rows))
+    assert other["pca"].partial_fit(rows).singular_values_.tolist() == (
+        pipeline["pca"].partial_fit(rows).singular_values_.tolist()
+    )
+    load(tmp_path / "model", nn.Linear(3, 2))  # the weights alone
+    with safe_open(tmp_path / "model", framework="np") as file:
+        assert {"model.weight", "preprocessing.scale.mean_"} <= set(file.keys())
+    colours, again = OneHotEncoder().fit([["rot"], ["grün"]]), OneHotEncoder()
+    save(tmp_path / "colours", model, preprocessing=colours)
+    load(tmp_path / "colours", model, preprocessing=again)
+    assert again.categories_[0].tolist() == ["grün", "rot"]
+
+
+def test_preprocessing_and_model_are_loaded_both_or_neither(tmp_path: Path) -> None:
+    rows = np.arange(6.0).reshape(3, 2)
+    save(tmp_path / "both", nn.Linear(2, 2), preprocessing=StandardScaler().fit(rows))
+    save(tmp_path / "weights", nn.Linear(2, 2))
+    for file, model, scaler, error in (
+        ("both", nn.Linear(3, 2), StandardScaler().fit(-rows), ValueError),  # another model
+        ("both", nn.Linear(2, 2), PCA(1).fit(-rows), KeyError),  # another transformer
+        ("weights", nn.Linear(2, 2), StandardScaler().fit(-rows), KeyError),  # there is none
+    ):
+        weights, learnt = state(model), pickle.dumps(scaler)
+        with pytest.raises(error):
+            load(tmp_path / file, model, preprocessing=scaler)
+        assert (state(model), pickle.dumps(scaler)) == (weights, learnt)
+    with pytest.raises(ValueError, match="StandardScaler has learnt nothing yet"):
+        save(tmp_path / "unfitted", nn.Linear(2, 2), preprocessing=StandardScaler())
+    assert not (tmp_path / "unfitted").exists()
