@@ -9,7 +9,7 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.schedules import cosine
 
-NO_DECAY = {"decoupled_weight_decay": 0.0, "l1": 0.0, "l1_form": "subgradient"}
+NO_DECAY = {"decoupled_weight_decay": 0.0, "l1": 0.0, "l1_form": "subgradient", "dialect": "torch"}
 KINDS: dict[str, Callable[..., optim.Optimizer]] = {
     "SGD": lambda params, lr=0.1: optim.SGD(params, lr=lr),
     "momentum": lambda params, lr=0.1: optim.SGD(params, lr=lr, momentum=0.9),
@@ -17,8 +17,12 @@ KINDS: dict[str, Callable[..., optim.Optimizer]] = {
     "AdamW": lambda params, lr=0.1: optim.AdamW(params, lr=lr),
     "Adagrad": lambda params, lr=0.1: optim.Adagrad(params, lr=lr, l1=0.1, l1_form="proximal"),
     "RMSprop": lambda params, lr=0.1: optim.RMSprop(
-        params, lr=lr, momentum=0.9, centered=True, decoupled_weight_decay=0.1
+        params, lr=lr, momentum=0.9, centered=True, decoupled_weight_decay=0.1, dialect="optax"
     ),
+    "amsgrad": lambda params, lr=0.1: optim.Adam(params, lr=lr, amsgrad=True, max_norm=0.5),
+    "NAdam": lambda params, lr=0.1: optim.NAdam(params, lr=lr, skip_nonfinite=True),
+    "RAdam": lambda params, lr=0.1: optim.RAdam(params, lr=lr, betas=(0.9, 0.9)),
+    "Lion": lambda params, lr=0.1: optim.Lion(params, lr=lr, max_norm=2.0),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 
@@ -56,7 +60,7 @@ def test_groups_have_hyperparameters_of_their_own() -> None:
 def test_a_group_reads_like_a_dict_and_keeps_its_numbers_in_cells() -> None:
     p = parameter(2)
     (group,) = optim.Adam([p], lr=0.25, betas=[0.5, 0.75]).param_groups  # type: ignore[arg-type]
-    numbers = {"lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0, **NO_DECAY}
+    numbers = {"lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, **NO_DECAY}
     assert dict(group) == {"params": [p], **numbers}
     cell = group.cells["lr"]
     assert (cell.shape, cell.dtype) == ((), np.float64)
@@ -93,13 +97,17 @@ BAD_PAIRS: list[Any] = [0.9, (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (-0.1, 0.9), (
     + [(optim.AdamW, "betas", value) for value in BAD_PAIRS]
     + [(optim.SGD, "nesterov", value) for value in (1, "yes", None)]
     + [(optim.RMSprop, "centered", value) for value in (1, "yes", None)]
-    + [(optim.RMSprop, "alpha", value) for value in (1.1, *BAD_NUMBERS)]
+    + [(optim.RMSprop, "alpha", value) for value in (1.1, *BAD_NUMBERS) if value is not None]
     + [(optim.Adagrad, "lr_decay", value) for value in BAD_NUMBERS]
     + [(optim.AdamW, "l1", value) for value in BAD_NUMBERS]
+    + [(optim.NAdam, "momentum_decay", value) for value in BAD_NUMBERS]
+    + [(kind, "betas", value) for kind in (optim.NAdam, optim.RAdam, optim.Lion) for value in BAD_PAIRS]
+    + [(optim.Adam, "amsgrad", value) for value in (1, "yes", None)]
+    + [(optim.Lion, "dialect", value) for value in ("keras", "", 1, None, ["optax"])]
     + [(optim.Adam, "l1_form", value) for value in ("lasso", "", 1, None, True)],
 )
 def test_a_hyperparameter_that_cannot_be_is_refused_everywhere(kind: Any, name: str, value: Any) -> None:
-    message = f"^{name} must be (two numbers|a finite number|True or False|.subgradient.).*, got "
+    message = f"^{name} must be (two numbers|a finite number|True or False|.subgradient.|.torch.).*, got "
     p = parameter(2)
     with pytest.raises(ValueError, match=message):
         kind([p], **{"lr": 0.1, name: value})
@@ -118,6 +126,10 @@ def test_a_state_of_its_own_is_there_from_the_start() -> None:
         group["momentum"] = 0.9
     with pytest.raises(ValueError, match="centered needs a state of its own"):
         group["centered"] = True
+    with pytest.raises(ValueError, match="amsgrad needs a state of its own"):
+        optim.AdamW([parameter(1)]).param_groups[0]["amsgrad"] = True
+    with pytest.raises(KeyError, match="this optimizer has no 'max_norm'"):
+        group["max_norm"] = 1.0
     with pytest.raises(ValueError, match="initial_accumulator_value must be a finite number"):
         optim.Adagrad([parameter(1)], initial_accumulator_value=-1)
     optimizer = optim.Adagrad([parameter(2)], initial_accumulator_value=0.5)
@@ -352,7 +364,9 @@ def test_state_is_plain_data_and_a_copy() -> None:
     optimizer.step()
     state = optimizer.state_dict()
     assert state["step"] == 1
-    assert state["groups"] == [{"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, **NO_DECAY}]
+    assert state["groups"] == [
+        {"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, **NO_DECAY}
+    ]
     assert list(state["slots"]) == ["0.0.exp_avg", "0.0.exp_avg_sq"]
     state["slots"]["0.0.exp_avg"][:] = 7
     assert not (optimizer.state[p][0] == 7).any()
@@ -393,10 +407,10 @@ def test_a_state_that_does_not_fit_changes_nothing(path: Any, to: Any, error: An
 
 
 def test_repr_shows_the_hyperparameters_of_each_group() -> None:
-    optimizer = optim.AdamW([{"params": parameter(1)}, {"params": parameter(1), "lr": 0.5}])
+    optimizer = optim.Lion([{"params": parameter(1)}, {"params": parameter(1), "lr": 0.5}], weight_decay=0.01)
     assert repr(optimizer) == (
-        "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient'; "
-        "lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient')"
+        "Lion(lr=0.0001, betas=(0.9, 0.99), weight_decay=0.01, l1=0.0, l1_form='subgradient', dialect='torch'; "
+        "lr=0.5, betas=(0.9, 0.99), weight_decay=0.01, l1=0.0, l1_form='subgradient', dialect='torch')"
     )
 
 
