@@ -36,13 +36,22 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "clip": lambda x: mg.clip(x, -0.5, 0.5),
 }
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "sgd": lambda p, lr: optim.SGD(p, lr, weight_decay=0.01),
-    "momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9, l1=0.001),
-    "nesterov": lambda p, lr: optim.SGD(p, lr, momentum=0.9, nesterov=True),
+    "sgd": lambda p, **o: optim.SGD(p, weight_decay=0.01, **o),
+    "momentum": lambda p, **o: optim.SGD(p, momentum=0.9, l1=0.001, **o),
+    "nesterov": lambda p, **o: optim.SGD(p, momentum=0.9, nesterov=True, **o),
     "adagrad": optim.Adagrad,
-    "rmsprop": lambda p, lr: optim.RMSprop(p, lr, momentum=0.5, centered=True),
+    "rmsprop": lambda p, **o: optim.RMSprop(p, momentum=0.5, centered=True, **o),
     "adam": optim.Adam,
-    "adamw": lambda p, lr: optim.AdamW(p, lr, l1=0.01, l1_form="proximal"),
+    "amsgrad": lambda p, **o: optim.Adam(p, amsgrad=True, **o),
+    "adamw": lambda p, **o: optim.AdamW(p, l1=0.01, l1_form="proximal", **o),
+    "nadam": optim.NAdam,
+    "radam": lambda p, **o: optim.RAdam(p, betas=(0.9, 0.5), **o),
+    "lion": optim.Lion,
+}
+AVERAGES: dict[str, Callable[[Any], Any]] = {
+    "no": lambda p: None,
+    "ema": lambda p: optim.EMA(p, 0.9),
+    "mean": lambda p: optim.EMA(p, 1, bias_correction=True),
 }
 RATES: dict[str, Any] = {
     "number": 0.05,
@@ -89,6 +98,13 @@ def trainings(draw: st.DrawFn) -> dict[str, Any]:
         "halves": draw(st.booleans()),
         "zeroed": draw(st.sampled_from(["before", "after"])),
         "clip": draw(st.sampled_from(["no", "norm", "value"])),
+        "average": draw(st.sampled_from(sorted(AVERAGES))),
+        "nan": draw(st.none() | st.integers(0, 4)),  # in which batch, if any
+        "options": {
+            "max_norm": draw(st.sampled_from([None, 0.5])),
+            "no_decay": draw(st.booleans()),
+            "dialect": draw(st.sampled_from(["torch", "optax"])),
+        },
     }
 
 
@@ -98,7 +114,9 @@ class Training:
     def __init__(self, drawn: dict[str, Any]) -> None:
         self.drawn = drawn
         self.net = Net(drawn["sizes"], drawn["activation"], drawn["p"], drawn["norm"])
-        self.optimizer = OPTIMIZERS[drawn["optimizer"]](self.net.parameters(), lr=RATES[drawn["rate"]])
+        options = {**drawn["options"], "lr": RATES[drawn["rate"]], "skip_nonfinite": drawn["nan"] is not None}
+        self.optimizer = OPTIMIZERS[drawn["optimizer"]](self.net.parameters(), **options)
+        self.average = AVERAGES[drawn["average"]](self.net.parameters())
 
     def loss(self, x: Any, y: Any) -> Any:
         found = self.net(x)
@@ -117,6 +135,8 @@ class Training:
             self.loss(x * 0.5, y).backward()
         norm = CLIPPING[self.drawn["clip"]](self.net.parameters())
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         if self.drawn["zeroed"] == "after":
             self.optimizer.zero_grad()
         return {"loss": loss, "more": (loss * 2, 3), "norm": norm}
@@ -127,13 +147,24 @@ class Training:
         arrays += [np.zeros(0) if p.grad is None else p.grad.data for p in self.net.parameters()]
         arrays += [self.optimizer.step_count, self.net.drop.rng.counter]
         arrays += [cell for group in self.optimizer.param_groups for cell in group.cells.values()]
-        return [a.tobytes() for a in arrays]
+        arrays += [np.array(self.optimizer.skipped)]
+        if self.average is not None:
+            arrays += [*self.average.averages, self.average.count]
+        return [number_bits(a) for a in arrays]
+
+
+def number_bits(a: Any) -> bytes:
+    """The bits of an array; a NaN is a NaN."""
+    return np.where(np.isnan(a), a.dtype.type(np.nan), a).tobytes() if a.dtype.kind == "f" else a.tobytes()  # type: ignore[no-any-return]
 
 
 def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
     rng = np.random.default_rng(0)
     n, first, last = drawn["batch"], drawn["sizes"][0], drawn["sizes"][-1]
-    return [(rng.standard_normal((n, first), F32), rng.integers(0, last, n)) for _ in range(count)]
+    made = [(rng.standard_normal((n, first), F32), rng.integers(0, last, n)) for _ in range(count)]
+    if drawn["nan"] is not None:
+        made[drawn["nan"]][0][0] = np.nan
+    return made
 
 
 SUBSETS = st.lists(st.sampled_from(passes.DEFAULT), unique=True).map(tuple) | st.just(passes.DEFAULT)
@@ -170,16 +201,17 @@ def compare_with_eager(drawn: dict[str, Any], chosen: Any, arenas: bool) -> None
         wanted = eager.step(x, y)
         x, y = (x, y) if arenas else (np.asfortranarray(x), mg.tensor(y))
         got = program(x, y)
-        assert got["loss"].data.tobytes() == wanted["loss"].data.tobytes()
-        assert (got["more"][0].item(), got["more"][1]) == (wanted["more"][0].item(), 3)
+        assert number_bits(got["loss"].data) == number_bits(wanted["loss"].data)
+        np.testing.assert_equal((got["more"][0].item(), got["more"][1]), (wanted["more"][0].item(), 3))
         assert (got["norm"] is None) == (wanted["norm"] is None) == (drawn["clip"] != "norm")
-        assert got["norm"] is None or got["norm"].item() == wanted["norm"].item()
+        np.testing.assert_equal(*(None if r["norm"] is None else r["norm"].item() for r in (got, wanted)))
         assert replayed.state() == eager.state()
         losses.append(got["loss"].item())
     data = [np.concatenate(parts) for parts in zip(*made, strict=True)]
     found = whole.run(data, np.arange(drawn["batch"], len(data[0])))
-    assert found["loss"].tolist() == losses[1:]
+    np.testing.assert_equal(found["loss"].tolist(), losses[1:])
     assert run.state() == eager.state()
+    assert eager.optimizer.skipped == (drawn["nan"] is not None)
 
 
 @every_operation

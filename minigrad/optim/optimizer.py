@@ -19,7 +19,7 @@ Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Check = Callable[[str, Any, tuple[str, ...]], None]
 Held = list[tuple[Tensor, tuple[NDArray[Any], ...]]]
 CHOICES = {"l1_form": ("subgradient", "proximal"), "dialect": ("torch", "optax")}
-_ONE = np.array(1, np.int64)
+ONE = np.array(1, np.int64)
 
 
 class Shared(TypedDict, total=False):
@@ -279,7 +279,7 @@ class Optimizer:
             group.calls[i] = spent(call)
         written(updated, writer)
         if gate is None:
-            launch("advance", (self.step_count, self.step_count, _ONE))
+            launch("advance", (self.step_count, self.step_count, ONE))
         else:
             launch("advance_if", (self.step_count, self.step_count, gate), (1.0,))
             launch("advance_if", (self._skipped, self._skipped, gate), (0.0,))
@@ -411,6 +411,11 @@ def _check_parameter(p: Any) -> None:
         raise TypeError(f"an optimizer updates tensors, got {type(p).__name__}")
     if not p.is_leaf or not p.requires_grad:
         raise ValueError(f"an optimizer updates leaves that require grad, got {p!r}")
+    check_updatable(p)
+
+
+def check_updatable(p: Tensor) -> None:
+    """Raise ``ValueError`` for a tensor in whose memory an update could not go from one end to the other."""
     a = p.data
     dense = a.transpose(np.argsort(a.strides)[::-1]).flags.c_contiguous  # in whatever order of axes
     if not (dense and a.flags.behaved and a.dtype.isnative):
