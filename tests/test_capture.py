@@ -900,8 +900,12 @@ def test_a_step_that_fails_leaves_no_recorder(step: Step) -> None:
 def test_the_same_bits_for_any_number_of_threads() -> None:
     drawn = {"sizes": [200, 256, 10], "batch": 256, "activation": "relu", "p": 0.3, "norm": False, "rate": "cosine"}
     drawn |= {"loss": "cross_entropy", "optimizer": "adam", "halves": False, "zeroed": "before", "clip": "norm"}
+    drawn |= {"average": "ema", "nan": 1, "options": {"max_norm": 0.5}}
     made = batches(drawn, 4)
-    states = []
+    eager = Training(drawn)
+    for batch in made:
+        eager.step(*batch)
+    states = [eager.state()]
     before = mg.num_threads()
     try:
         for threads in (1, 2, 3):
@@ -915,7 +919,7 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     finally:
         mg.set_num_threads(before)
     if mg.kernels.active() != "reference":
-        assert states[0] == states[1] == states[2]
+        assert states[0] == states[1] == states[2] == states[3]
 
 
 def test_a_fork_goes_on_with_the_program(step: Step) -> None:

@@ -30,7 +30,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, **shared)
+        own = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        super().__init__(params, own, **shared)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         moments = ("exp_avg", "exp_avg_sq")
@@ -91,9 +92,8 @@ class NAdam(Optimizer):
         momentum_decay: float = 4e-3,
         **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay, **shared
-        )
+        own = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay}
+        super().__init__(params, own, **shared)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         return "nadam", ("exp_avg", "exp_avg_sq")
@@ -122,7 +122,8 @@ class RAdam(Optimizer):
         weight_decay: float = 0.0,
         **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, **shared)
+        own = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, own, **shared)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         return "radam", ("exp_avg", "exp_avg_sq")
@@ -152,7 +153,8 @@ class Lion(Optimizer):
         **shared: Unpack[Shared],
     ) -> None:
         decay = by_dialect(shared, weight_decay, torch=0.0, optax=1e-3)
-        super().__init__(params, lr=lr, betas=betas, weight_decay=decay, **shared)
+        own = {"lr": lr, "betas": betas, "weight_decay": decay}
+        super().__init__(params, own, **shared)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         return "lion", ("exp_avg",)

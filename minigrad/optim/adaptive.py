@@ -31,10 +31,11 @@ class Adagrad(Optimizer):
         start = by_dialect(shared, initial_accumulator_value, torch=0.0, optax=0.1)
         self._check("initial_accumulator_value", start, ())
         self._start = start
-        super().__init__(
-            params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
-            eps=by_dialect(shared, eps, torch=1e-10, optax=1e-7), **shared,
-        )  # fmt: skip
+        own = {
+            "lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay,
+            "eps": by_dialect(shared, eps, torch=1e-10, optax=1e-7),
+        }  # fmt: skip
+        super().__init__(params, own, **shared)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         return "adagrad", ("sum",)
@@ -66,10 +67,11 @@ class RMSprop(Optimizer):
         centered: bool = False,
         **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            params, lr=lr, alpha=by_dialect(shared, alpha, torch=0.99, optax=0.9), eps=eps, weight_decay=weight_decay,
-            momentum=momentum, centered=centered, **shared,
-        )  # fmt: skip
+        own = {
+            "lr": lr, "alpha": by_dialect(shared, alpha, torch=0.99, optax=0.9), "eps": eps,
+            "weight_decay": weight_decay, "momentum": momentum, "centered": centered,
+        }  # fmt: skip
+        super().__init__(params, own, **shared)
 
     def _row(self, options: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         kernel, slots = "rmsprop", ["square_avg"]

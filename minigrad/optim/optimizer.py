@@ -121,7 +121,7 @@ def _numbers(name: str, value: Any) -> Iterable[tuple[str, Any]]:
 
 
 class Optimizer:
-    """Base of the optimizers: a subclass names its kernel and the states that the kernel keeps.
+    """Base of the optimizers: a subclass names its kernel, what states that keeps, and hyperparameters of its own.
 
     ``params`` is an iterable of tensors, or of dicts with ``"params"`` and
     hyperparameters of their own.  State is allocated here, in each parameter's
@@ -161,6 +161,7 @@ class Optimizer:
     def __init__(
         self,
         params: Params,
+        own: Mapping[str, Any],
         *,
         dialect: str = "torch",
         decoupled_weight_decay: float | None = None,
@@ -169,7 +170,6 @@ class Optimizer:
         max_norm: float | None = None,
         no_decay: bool | Callable[[Tensor], bool] = False,
         skip_nonfinite: bool = False,
-        **own: Any,
     ) -> None:
         recording.refuse("making an optimizer", "make it before the step, which uses it")
         if isinstance(params, Tensor) or not isinstance(params, Iterable):

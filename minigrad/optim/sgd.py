@@ -29,10 +29,11 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
-            **shared,
-        )  # fmt: skip
+        own = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }  # fmt: skip
+        super().__init__(params, own, **shared)
         for group in self.param_groups:
             if group["nesterov"] and (not group["momentum"] or group["dampening"]):
                 raise ValueError("nesterov needs a momentum above 0 and no dampening")

@@ -427,3 +427,106 @@ def test_a_parameter_that_was_resized_is_refused() -> None:
         with pytest.raises(ValueError, match="beside"):
             sgd.step()
         assert (w.data.ravel() == before.ravel()[: w.size]).all(), "nothing was written"
+
+
+# What the shared options do
+
+
+@every_kind
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_skips_the_step(make: Any, bad: float) -> None:
+    """In whatever parameter, group or dtype: nothing changes but the count, and the next step is as if it were not."""
+    sides = []
+    for spoiled in (None, 0, 1, 2):
+        params = [parameter(2, 3), parameter(4, dtype=np.float64), parameter(5), parameter(2, grad=None)]
+        options = {name: value for name, value in make([parameter(1)]).param_groups[0].items() if name != "params"}
+        groups = [{"params": params[:2]}, {"params": params[2:]}]
+        optimizer = type(make([parameter(1)]))(groups, **{**options, "lr": cosine(0.1, 9)}, skip_nonfinite=True)
+        for step in range(3):
+            for p in params[:3]:
+                p.grad = mg.full(p.shape, 0.5, p.dtype)
+            before = [a.copy() for p, states in optimizer.state.items() for a in (p.data, *states)]
+            if step == 1:
+                if spoiled is None:
+                    continue
+                params[spoiled].grad.data.flat[-1] = bad
+            optimizer.step()
+            if step == 1:
+                after = [a for p, states in optimizer.state.items() for a in (p.data, *states)]
+                assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+                assert (optimizer.skipped, int(optimizer.step_count)) == (1, 1)
+        sides.append(everything(optimizer))
+    assert sides[1:] == sides[:1] * 3
+
+
+def test_without_a_gradient_nothing_is_skipped_and_a_loaded_count_goes_on() -> None:
+    p = parameter(2)
+    optimizer = optim.SGD([p], lr=0.5, skip_nonfinite=True)
+    p.grad.data[0] = np.nan
+    optimizer.step()
+    p.grad = None
+    optimizer.step()
+    assert (optimizer.skipped, int(optimizer.step_count)) == (1, 1)
+    other = optim.SGD([p], lr=0.5, skip_nonfinite=True)
+    other.load_state_dict(optimizer.state_dict())
+    assert other.skipped == 1
+    with pytest.raises(ValueError, match="skipped must be a whole number of at least 0, got -1"):
+        other.load_state_dict({**optimizer.state_dict(), "skipped": -1})
+    old = optimizer.state_dict()
+    del old["skipped"]
+    other.load_state_dict(old)
+    assert other.skipped == 0
+
+
+def test_no_decay_by_rule() -> None:
+    """Biases and the like by default, or whatever a function says; each part is a group with the other numbers."""
+    weight, bias, scalar = parameter(2, 2), parameter(2), parameter()
+    decays = {"weight_decay": 0.1, "decoupled_weight_decay": 0.2, "l1": 0.3}
+    optimizer = optim.SGD([weight, bias, scalar], lr=0.5, no_decay=True, **decays)
+    first, second = optimizer.param_groups
+    assert (first["params"], second["params"]) == ([weight], [bias, scalar])
+    assert {name: first[name] for name in decays} == decays
+    assert not any(second[name] for name in decays)
+    assert second["lr"] == 0.5
+    optimizer = optim.AdamW([{"params": [weight, bias], "lr": 0.1}, {"params": scalar}], no_decay=lambda p: p is weight)
+    assert [g["params"] for g in optimizer.param_groups] == [[bias], [weight], [scalar]]
+    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [(0.1, 0.01), (0.1, 0.0), (1e-3, 0.01)]
+    assert len(optim.Lion([bias], no_decay=True).param_groups) == 1
+    with pytest.raises(TypeError, match="an optimizer updates tensors, got ndarray"):
+        optim.SGD([np.ones(2)], lr=0.1, no_decay=True)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"no_decay": 1}, ValueError, "no_decay must be True or False, got 1"),
+        ({"no_decay": None}, ValueError, "no_decay must be True or False, got None"),
+        ({"skip_nonfinite": 1}, ValueError, "skip_nonfinite must be True or False, got 1"),
+        ({"max_norm": -1}, ValueError, "max_norm must be a finite number of at least 0, got -1"),
+        ({"max_norm": np.inf}, ValueError, "max_norm must be a finite number of at least 0, got inf"),
+        ({"max_norm": "1"}, ValueError, "max_norm must be a finite number"),
+        ({"decoupled_weight_decay": 0.1}, TypeError, "the weight_decay of AdamW is the decoupled one already"),
+        ({"nesterov": True}, TypeError, "nesterov"),
+    ],
+)
+def test_options_that_cannot_be(options: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        optim.AdamW([parameter(2)], **options)
+
+
+@every_kind
+def test_micro_batches_add_up_to_a_batch(make: Any) -> None:
+    """Each with its mean loss divided by their number: the step of the whole batch, to rounding."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.integers(0, 2, 12)
+    found = []
+    for parts in (1, 4):
+        w = nn.Parameter(np.linspace(-1, 1, 6).reshape(2, 3))
+        optimizer = make([w], lr=0.01)
+        for _ in range(5):
+            optimizer.zero_grad()
+            for some, labels in zip(np.split(x, parts), np.split(y, parts), strict=True):
+                (mg.cross_entropy(mg.tensor(some) @ w.T, labels) / parts).backward()
+            optimizer.step()
+        found.append(w.data)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
