@@ -19,20 +19,15 @@ from minigrad import optim
 
 try:
     import torch
-
-    torch.set_default_dtype(torch.float64)  # that of the one number in the state of its NAdam
 except ImportError:
     torch = None
 try:
     import jax
     import optax
-
-    jax.config.update("jax_enable_x64", True)
 except ImportError:
     optax = None
 
 Array = np.ndarray[Any, Any]
-Path = Iterator[Array]
 STEPS, LR, BOUND = 200, 0.02, 1e-10
 
 _rng = np.random.default_rng(0)
@@ -46,32 +41,45 @@ def gradient(w: Array) -> Array:
     return (p / p.sum(1, keepdims=True) - Y).T @ X / 40 + 0.1 * w
 
 
-def ours(kind: Any, options: dict[str, Any]) -> Path:
+def ours(kind: Any, options: dict[str, Any]) -> list[Array]:
+    path = []
     w = mg.Tensor(START.copy(), requires_grad=True)
     optimizer = kind([w], lr=LR, **options)
     for _ in range(STEPS):
         w.grad = mg.Tensor(gradient(w.data))
         optimizer.step()
-        yield w.data.copy()
+        path.append(w.data.copy())
+    return path
 
 
-def pytorch(name: str, options: dict[str, Any]) -> Path:
-    w = torch.tensor(START.copy(), requires_grad=True)
-    optimizer = getattr(torch.optim, name)([w], lr=LR, **options)
-    for _ in range(STEPS):
-        w.grad = torch.from_numpy(gradient(w.detach().numpy()))
-        optimizer.step()
-        yield w.detach().numpy().copy()
+def pytorch(name: str, options: dict[str, Any]) -> list[Array]:
+    path, before = [], torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # that of the one number in the state of its NAdam
+    try:
+        w = torch.tensor(START.copy(), requires_grad=True)
+        optimizer = getattr(torch.optim, name)([w], lr=LR, **options)
+        for _ in range(STEPS):
+            w.grad = torch.from_numpy(gradient(w.detach().numpy()))
+            optimizer.step()
+            path.append(w.detach().numpy().copy())
+    finally:
+        torch.set_default_dtype(before)
+    return path
 
 
-def google(make: Callable[[], Any]) -> Path:
-    w = jax.numpy.asarray(START)
-    transformation = make()
-    state = transformation.init(w)
-    for _ in range(STEPS):
-        moves, state = transformation.update(jax.numpy.asarray(gradient(np.asarray(w))), state, w)
-        w = optax.apply_updates(w, moves)
-        yield np.asarray(w)
+def google(make: Callable[[], Any]) -> list[Array]:
+    path, before = [], jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        w, transformation = jax.numpy.asarray(START), make()
+        state = transformation.init(w)
+        for _ in range(STEPS):
+            moves, state = transformation.update(jax.numpy.asarray(gradient(np.asarray(w))), state, w)
+            w = optax.apply_updates(w, moves)
+            path.append(np.asarray(w))
+    finally:
+        jax.config.update("jax_enable_x64", before)
+    return path
 
 
 def decayed(decay: float, rest: Any) -> Any:
@@ -125,7 +133,7 @@ OPTAX: list[tuple[str, dict[str, Any], Callable[[], Any]]] = [
 ]  # fmt: skip
 
 
-def comparisons() -> Iterator[tuple[str, str, dict[str, Any], Path]]:
+def comparisons() -> Iterator[tuple[str, str, dict[str, Any], list[Array]]]:
     """Peer, optimizer, options, the peer's weights after each step."""
     if torch is not None:
         for name, options in TORCH:
@@ -135,9 +143,9 @@ def comparisons() -> Iterator[tuple[str, str, dict[str, Any], Path]]:
             yield "optax", name, options, google(make)
 
 
-def difference(name: str, options: dict[str, Any], theirs: Path) -> float:
+def difference(name: str, options: dict[str, Any], theirs: list[Array]) -> float:
     """The largest of any weight in any step, relative to the largest weight."""
-    mine, other = np.array([*ours(getattr(optim, name), options)]), np.array([*theirs])
+    mine, other = np.array(ours(getattr(optim, name), options)), np.array(theirs)
     return float(np.abs(mine - other).max() / np.abs(other).max())
 
 
