@@ -4,10 +4,11 @@ from .adam import Adam, AdamW, Lion, NAdam, RAdam
 from .adaptive import Adagrad, RMSprop
 from .averaging import EMA
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .lbfgs import LBFGS
 from .optimizer import Optimizer, ParamGroup
 from .sgd import SGD
 
 __all__ = [
-    "EMA", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "ParamGroup", "RAdam", "RMSprop",
+    "EMA", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "ParamGroup", "RAdam", "RMSprop",
     "clip_grad_norm_", "clip_grad_value_",
 ]  # fmt: skip

@@ -208,7 +208,7 @@ class Optimizer:
         options = {name: v for name, v in {**defaults, **options}.items() if name != "max_norm" or v is not None}
         kernel, slots = self._row(options)
         for p in params:
-            _check_parameter(p)
+            check_parameter(p)
             if p in self.state:
                 raise ValueError("a parameter is listed twice")
             self.state[p] = tuple(np.full_like(p.data, self._start) for _ in slots)
@@ -366,7 +366,7 @@ def _parted(
     """A group as one with decays and one without, those that have parameters."""
     params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
     for p in params:
-        _check_parameter(p)
+        check_parameter(p)
     spared = [bool(rule(p)) for p in params]
     none = dict.fromkeys({"weight_decay", "decoupled_weight_decay", "l1"}.intersection(known), 0.0)
     for part, decays in ((False, {}), (True, none)):
@@ -406,7 +406,8 @@ def check_flag(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
-def _check_parameter(p: Any) -> None:
+def check_parameter(p: Any) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what an optimizer cannot update."""
     if not isinstance(p, Tensor):
         raise TypeError(f"an optimizer updates tensors, got {type(p).__name__}")
     if not p.is_leaf or not p.requires_grad:
