@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels import recording
 from ..kernels.launch import Array, launch
 from ..tensor import Tensor
-from .optimizer import check_flag
+from .optimizer import check_flag, global_norm
 
 
 def clip_grad_norm_(
@@ -27,18 +27,12 @@ def clip_grad_norm_(
     if error_if_nonfinite:
         recording.refuse("error_if_nonfinite=True", "return the norm from the step and look at it there")
     gradients = _gradients(parameters)
-    alike: dict[np.dtype[Any], list[Array]] = {}
-    for g in gradients:
-        alike.setdefault(g.dtype, []).append(g.data)
     norm: Array = np.zeros(())
-    start: float | Array = 0.0
-    for arrays in alike.values():
-        launch("global_norm", (norm, *arrays), (start,))
-        start = norm
+    global_norm([g.data for g in gradients], norm)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"the norm of the gradients is {norm}, so they cannot be clipped")
-    for arrays in alike.values():
-        launch("clip_to_norm", tuple(arrays), (norm, float(max_norm)))
+    for dtype in dict.fromkeys(g.dtype for g in gradients):
+        launch("clip_to_norm", tuple(g.data for g in gradients if g.dtype == dtype), (norm, float(max_norm)))
     for g in gradients:
         g.storage().written("clip_grad_norm_")
     return Tensor(norm)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import nn, optim
 from minigrad.preprocessing import PCA, OneHotEncoder, Pipeline, StandardScaler, Whitening
 from minigrad.training import load, load_weights, save, save_weights
 
@@ -174,6 +174,8 @@ def test_weights_that_do_not_fit_are_named_or_left_alone(tmp_path: Path) -> None
         load_weights(tmp_path / "weights", model)
     with pytest.raises(FileNotFoundError, match="there is no safetensors file"):
         load_weights(tmp_path / "nothing", model)
+
+
 def test_what_preprocessing_has_learnt_comes_back_bit_for_bit(tmp_path: Path) -> None:
     def make() -> Pipeline:
         return Pipeline([("scale", StandardScaler()), ("pca", PCA(3)), ("white", Whitening("cholesky"))])
@@ -211,3 +213,68 @@ def test_preprocessing_and_model_are_loaded_both_or_neither(tmp_path: Path) -> N
     with pytest.raises(ValueError, match="StandardScaler has learnt nothing yet"):
         save(tmp_path / "unfitted", nn.Linear(2, 2), preprocessing=StandardScaler())
     assert not (tmp_path / "unfitted").exists()
+
+
+# With an optimizer and an average ---------------------------------------------------------------------------
+
+
+def parts(seed: int, **options: Any) -> tuple[Model, optim.Optimizer, optim.EMA]:
+    model = Model(seed)
+    optimizer = optim.Adam(
+        model.parameters(), amsgrad=True, max_norm=1.0, no_decay=True, skip_nonfinite=True, **options
+    )
+    return model, optimizer, optim.EMA(model.parameters(), 0.9, bias_correction=True)
+
+
+def train(model: Model, optimizer: optim.Optimizer, average: optim.EMA, steps: int) -> list[bytes]:
+    x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
+    model.train()
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = (model.layers(x) ** 2).mean() + model.scale.astype(np.float32) ** 2
+        (loss * (np.nan if step == 1 else 1)).backward()
+        optimizer.step()
+        average.update()
+    arrays = [a for p, states in optimizer.state.items() for a in (p.data, *states)]
+    return [a.tobytes() for a in (*arrays, *average.averages, optimizer.step_count, average.count)]
+
+
+def test_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    """Dropout draws on, and numbers that were set by hand are kept."""
+    ours, other = parts(0, lr=0.1), parts(5, lr=0.5)
+    ours[1].param_groups[0]["betas"] = (0.5, 0.7)
+    train(*ours, steps=4)
+    save(tmp_path / "all", *ours)
+    load(tmp_path / "all", *other)
+    assert other[1].param_groups[0]["betas"] == (0.5, 0.7)
+    assert other[1].skipped == ours[1].skipped == 1
+    assert train(*ours, steps=3) == train(*other, steps=3)
+    alone = Model(9)
+    load(tmp_path / "all", alone)
+    with safe_open(tmp_path / "all", framework="np") as file:
+        names = set(file.keys())
+    assert {"optimizer.layers.0.weight.max_exp_avg_sq", "average.scale", "model.scale"} <= names
+
+
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    model, optimizer, average = parts(0)
+    save(tmp_path / "model", model)
+    save(tmp_path / "all", model, optimizer, average)
+    other = parts(1)
+    before = state(other[0]), train(*other, steps=0)
+    wrong = optim.SGD(other[0].parameters(), lr=0.1, momentum=0.9)
+    numbers = optim.Adam(other[0].parameters(), amsgrad=True)
+    few = optim.EMA([other[0].scale])
+    for place, others, error in [
+        ("model", (other[1], None), KeyError),
+        ("model", (None, other[2]), KeyError),
+        ("all", (wrong, None), KeyError),
+        ("all", (numbers, None), KeyError),
+        ("all", (other[1], few), KeyError),
+        ("all", (optim.SGD([nn.Parameter(np.ones(1))], lr=0.1), None), ValueError),
+    ]:
+        with pytest.raises(error):
+            load(tmp_path / place, other[0], *others)
+        assert (state(other[0]), train(*other, steps=0)) == before
+    with pytest.raises(ValueError, match="the average has a tensor that is not the model's"):
+        save(tmp_path / "all", model, None, optim.EMA([nn.Parameter(np.ones(1))]))
