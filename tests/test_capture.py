@@ -74,6 +74,62 @@ class Net(nn.Module):
         return x
 
 
+# What keeps images (N, 4, 5, 6), and what keeps sequences (N, 4, 7).
+IMAGES: dict[str, Callable[[], nn.Module]] = {
+    "conv": lambda: nn.Conv2d(4, 4, 3, padding=1, groups=2),
+    "batch norm": lambda: nn.BatchNorm2d(4),
+    "batch norm, cumulative": lambda: nn.BatchNorm2d(4, momentum=None),
+    "layer norm": lambda: nn.LayerNorm((5, 6)),
+    "group norm": lambda: nn.GroupNorm(2, 4),
+    "prelu": lambda: nn.PReLU(4),
+    "dropout2d": lambda: nn.Dropout2d(0.3),
+    "dropout, scaled at test": lambda: nn.Dropout(0.3, scale_at="test"),
+    "max pool": lambda: nn.MaxPool2d(3, 1, 1),
+    "average pool": lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+    "hardswish": nn.Hardswish,
+}
+SEQUENCES: dict[str, Callable[[], nn.Module]] = {
+    "conv": lambda: nn.Conv1d(4, 4, 4, padding="same", dilation=2),
+    "batch norm": lambda: nn.BatchNorm1d(4, 0.1, 0.5),
+    "layer norm": lambda: nn.LayerNorm(7, bias=False),
+    "rms norm": lambda: nn.RMSNorm((4, 7)),
+    "prelu": nn.PReLU,
+    "max pool": lambda: nn.MaxPool1d(3, 1, 1),
+    "average pool": lambda: nn.AvgPool1d(3, 1, 1),
+    "softmax": lambda: nn.Softmax(dim=1),
+}
+
+
+class Layered(nn.Module):
+    """Drawn layers between a convolution of images, or an embedding of tokens, and a head."""
+
+    def __init__(self, kind: str, layers: list[str], pooled: bool) -> None:
+        mg.manual_seed(7)
+        self.tokens = kind == "tokens"
+        self.first = nn.Embedding(9, 4, padding_idx=0) if self.tokens else nn.Conv2d(2, 4, 3, stride=2, padding=1)
+        table = SEQUENCES if self.tokens else IMAGES
+        self.layers = nn.ModuleList([table[name]() for name in layers])
+        self.drop = nn.Dropout(0.2)
+        pooled = pooled and not self.tokens
+        self.join = nn.GlobalAvgPool2d() if pooled else nn.Flatten()
+        self.head = nn.Linear(4 if pooled else 28 if self.tokens else 120, 3)
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x)
+        x = mg.permute_dims(x, (0, 2, 1)) if self.tokens else x
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(self.drop(self.join(x)))
+
+
+@st.composite
+def layered_trainings(draw: st.DrawFn) -> dict[str, Any]:
+    kind = draw(st.sampled_from(["images", "tokens"]))
+    names = st.sampled_from(sorted(SEQUENCES if kind == "tokens" else IMAGES))
+    drawn = draw(trainings()) | {"kind": kind, "sizes": [3], "batch": draw(st.integers(2, 8))}
+    return drawn | {"layers": draw(st.lists(names, min_size=1, max_size=3)), "pooled": draw(st.booleans())}
+
+
 @st.composite
 def trainings(draw: st.DrawFn) -> dict[str, Any]:
     sizes = draw(st.lists(st.integers(1, 20), min_size=2, max_size=4))
@@ -97,7 +153,11 @@ class Training:
 
     def __init__(self, drawn: dict[str, Any]) -> None:
         self.drawn = drawn
-        self.net = Net(drawn["sizes"], drawn["activation"], drawn["p"], drawn["norm"])
+        self.net: Any = (
+            Layered(drawn["kind"], drawn["layers"], drawn["pooled"])
+            if "layers" in drawn
+            else Net(drawn["sizes"], drawn["activation"], drawn["p"], drawn["norm"])
+        )
         self.optimizer = OPTIMIZERS[drawn["optimizer"]](self.net.parameters(), lr=RATES[drawn["rate"]])
 
     def loss(self, x: Any, y: Any) -> Any:
@@ -114,7 +174,7 @@ class Training:
         loss = self.loss(x, y)
         loss.backward()
         if self.drawn["halves"]:
-            self.loss(x * 0.5, y).backward()
+            self.loss(x * 0.5 if x.dtype == F32 else x, y).backward()
         norm = CLIPPING[self.drawn["clip"]](self.net.parameters())
         self.optimizer.step()
         if self.drawn["zeroed"] == "after":
@@ -125,7 +185,8 @@ class Training:
         arrays = [p.data for p in self.net.parameters()]
         arrays += [a for states in self.optimizer.state.values() for a in states]
         arrays += [np.zeros(0) if p.grad is None else p.grad.data for p in self.net.parameters()]
-        arrays += [self.optimizer.step_count, self.net.drop.rng.counter]
+        arrays += [self.optimizer.step_count, *[g.counter for _, g in self.net.named_generators()]]
+        arrays += [b.data for b in self.net.buffers()]
         arrays += [cell for group in self.optimizer.param_groups for cell in group.cells.values()]
         return [a.tobytes() for a in arrays]
 
@@ -133,6 +194,10 @@ class Training:
 def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
     rng = np.random.default_rng(0)
     n, first, last = drawn["batch"], drawn["sizes"][0], drawn["sizes"][-1]
+    if "layers" in drawn:
+        tokens = drawn["kind"] == "tokens"
+        make = (lambda: rng.integers(0, 9, (n, 7))) if tokens else lambda: rng.standard_normal((n, 2, 9, 11), F32)
+        return [(make(), rng.integers(0, 3, n)) for _ in range(count)]
     return [(rng.standard_normal((n, first), F32), rng.integers(0, last, n)) for _ in range(count)]
 
 
@@ -180,6 +245,15 @@ def compare_with_eager(drawn: dict[str, Any], chosen: Any, arenas: bool) -> None
     found = whole.run(data, np.arange(drawn["batch"], len(data[0])))
     assert found["loss"].tolist() == losses[1:]
     assert run.state() == eager.state()
+
+
+@given(drawn=layered_trainings(), chosen=SUBSETS, arenas=st.booleans(), threads=st.sampled_from([1, 2, 3]))
+def test_a_replay_of_any_layers_is_the_eager_step_bit_for_bit(
+    drawn: dict[str, Any], chosen: Any, arenas: bool, threads: int
+) -> None:
+    """Buffers and generators included: running statistics move in a replay as they do eagerly."""
+    with forced(threads):
+        compare_with_eager(drawn, chosen, arenas)
 
 
 @every_operation

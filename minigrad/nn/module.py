@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from itertools import chain
 from reprlib import recursive_repr
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from ..autograd import forget_gradient
 from ..ops.shape import assign_
 from ..random import Generator
 from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from .summary import Summary
 
 
 class Parameter(Tensor):
@@ -36,6 +40,13 @@ class Buffer(Tensor):
     __slots__ = ()
 
 
+class IncompatibleKeys(NamedTuple):
+    """What ``load_state_dict(strict=False)`` left alone: paths that the state, or the model, does not have."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
 class Module:
     """A function with parameters: give it a ``forward``, and assign parameters and modules as attributes.
 
@@ -45,11 +56,11 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
-    def __call__(self, *inputs: Any) -> Any:
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.forward(*inputs, **options)
 
     # The walk -------------------------------------------------------------------------
 
@@ -91,19 +102,22 @@ class Module:
         """Copies of all parameters and buffers by path; a shared one stands under every path."""
         return {path: np.array(t.data, order="C") for path, t in self._tensors().items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Write the arrays of ``state`` into the parameters and buffers.
 
-        Raises ``KeyError`` for missing or unknown names, ``ValueError`` for
+        strict : every path must be in both; else those in only one are left alone, and returned.
+
+        Raises ``KeyError`` that lists missing and unexpected paths, ``ValueError`` for
         shapes and ``TypeError`` for dtypes that do not fit, before anything is written.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"a state is a dict of arrays by path, got {type(state).__name__}")
         own = self._tensors()
-        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-        if missing or unknown:
-            raise KeyError(f"the state does not fit the model: missing {missing}, unknown {unknown}")
-        arrays = {path: a.data if isinstance(a := state[path], Tensor) else np.asarray(a) for path in own}
+        apart = IncompatibleKeys(sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys()))
+        if strict and any(apart):
+            raise KeyError(f"the state does not fit the model: missing {apart[0]}, unexpected {apart[1]}")
+        found = {path: state[path] for path in own if path in state}
+        arrays = {path: a.data if isinstance(a, Tensor) else np.asarray(a) for path, a in found.items()}
         for path, array in arrays.items():
             if array.shape != own[path].shape:
                 raise ValueError(f"{path} has shape {own[path].shape}, the state has {array.shape}")
@@ -113,6 +127,7 @@ class Module:
                 raise ValueError(f"{path} lies in read-only memory")
         for path, array in arrays.items():
             assign_(own[path], array)
+        return apart
 
     def _tensors(self) -> dict[str, Parameter | Buffer]:
         """Parameters and buffers by path."""
@@ -131,13 +146,21 @@ class Module:
         return self
 
     def eval(self) -> Self:
-        """Leave the training mode: dropout does nothing."""
+        """Leave the training mode: dropout keeps everything, batch norm goes by its running statistics."""
         return self.train(False)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.parameters():
             forget_gradient(parameter)
+
+    def summary(self, *inputs: Any) -> Summary:
+        """Print the layers with their outputs, parameters and multiply-adds: see ``minigrad.nn.summary``."""
+        from .summary import summarize
+
+        found = summarize(self, *inputs)
+        print(found)
+        return found
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of the repr."""
@@ -150,6 +173,18 @@ class Module:
             return f"{type(self).__name__}({self.extra_repr()})"
         lines = [f"  ({path}): {module!r}".replace("\n", "\n  ") for path, module in children]
         return "\n".join([f"{type(self).__name__}(", *lines, ")"])
+
+
+@dataclass_transform(eq_default=False)
+class Layer(Module):
+    """A module whose annotated attributes are the arguments of its constructor, as in a dataclass, and its repr."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(eq=False, repr=False)(cls)
+
+    def extra_repr(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return ", ".join(f"{name}={v!r}" for name, v in values.items() if not isinstance(v, Tensor | Generator))
 
 
 def _found(

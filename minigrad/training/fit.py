@@ -6,7 +6,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,9 +18,9 @@ from ..autograd import no_grad
 from ..capture import Program
 from ..capture import capture as record
 from ..data import DataLoader
-from ..nn import CrossEntropyLoss, Module
+from ..nn import CrossEntropyLoss, Dropout, Module
 from ..optim import Optimizer
-from ..random import Generator
+from ..random import Generator, as_generator
 from ..tensor import Tensor
 from .history import Epoch, History
 
@@ -125,12 +125,63 @@ def evaluate(
 def predict(model: Module, x: Array, *, batch_size: int = 1024) -> Array:
     """The model's outputs for all rows of ``x``, in evaluation mode, without a graph."""
     _check_model(model)
+    return _outputs(model, x, batch_size, None, ())
+
+
+def mc_predict(
+    model: Module,
+    x: Array,
+    samples: int = 20,
+    *,
+    function: Callable[[Tensor], Tensor] | None = None,
+    batch_size: int = 1024,
+    rng: Generator | int | None = None,
+) -> tuple[Array, Array]:
+    """Mean and standard deviation of the model's outputs over ``samples`` sampled networks: Monte-Carlo dropout.
+
+    Dropout stays active, everything else is in evaluation mode, batch norm too; each of the sampled networks sees
+    all rows, and each row has masks of its own (Gal and Ghahramani 2016).
+    function : applied to the outputs first, as ``minigrad.softmax``, to average probabilities instead of scores.
+    rng : the stream of the masks; the layers' own streams stay where they are.
+
+    Result: (mean, spread), each of the outputs' shape and dtype; spread is the root of the mean squared deviation, 0
+    for one sample or a model without dropout.
+    """
+    _check_model(model)
+    _check_count("samples", samples)
+    generator = as_generator(rng)
+    layers = [module for module in model.modules() if isinstance(module, Dropout)]
+    streams = [layer.rng for layer in layers]
+    mean = squares = np.zeros((), np.float64)
+    try:
+        for layer in layers:
+            layer.rng = generator.spawn()
+        for count in range(1, samples + 1):
+            y = _outputs(model, x, batch_size, function, layers)
+            step = y - mean  # Welford's recurrence (1962)
+            mean = mean + step / count
+            squares = squares + step * (y - mean)
+    finally:
+        for layer, stream in zip(layers, streams, strict=True):
+            layer.rng = stream
+    return mean.astype(y.dtype), np.sqrt(squares / samples).astype(y.dtype)
+
+
+def _outputs(
+    model: Module, x: Array, batch_size: int, function: Callable[[Tensor], Tensor] | None, active: Sequence[Module]
+) -> Array:
+    """The model's outputs for all rows, or a function of them, in evaluation mode but for the modules ``active``."""
     _check_count("batch_size", batch_size)
     x = np.asarray(x)
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"predict() got no rows: x has shape {x.shape}")
+    parts = []
     with _evaluating(model):
-        parts = [model(x[start : start + batch_size]).numpy() for start in range(0, len(x), batch_size)]
+        for module in active:
+            module.training = True
+        for start in range(0, len(x), batch_size):
+            y = model(x[start : start + batch_size])
+            parts.append((y if function is None else function(y)).numpy())
     return np.concatenate(parts)
 
 

@@ -1,4 +1,6 @@
+import copy
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -6,8 +8,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import nn, ops
-from minigrad.random import Generator, default_generator
+from minigrad import nn
+from minigrad.random import Generator
 from minigrad.testing import check_grads
 
 
@@ -81,127 +83,204 @@ def test_linear_names_an_input_that_does_not_fit(x: Any, error: Any, message: st
         nn.Linear(2, 1)(x)
 
 
-# Dropout
+# Every layer
+
+IMAGES, SEQUENCES, ROWS = (4, 6, 5, 8), (4, 6, 11), (5, 6)
+
+# Each with its input and the operation that it is; the arguments are those of PyTorch's class of that name.
+LAYERS: dict[str, tuple[Any, Callable[[Any, Any], Any]]] = {
+    "Linear(6, 3)": (ROWS, lambda m, x: mg.linear(x, m.weight, m.bias)),
+    "Embedding(7, 3, padding_idx=-2)": (7, lambda m, x: mg.embedding(x, m.weight, 5)),
+    "Conv1d(6, 4, 4, stride=2, padding=3, dilation=2, groups=2)": (
+        SEQUENCES,
+        lambda m, x: mg.conv1d(x, m.weight, m.bias, 2, 3, 2, 2),
+    ),
+    "Conv2d(6, 4, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2)": (
+        IMAGES,
+        lambda m, x: mg.conv2d(x, m.weight, m.bias, (2, 1), (1, 2), (1, 2), 2),
+    ),
+    "Conv2d(6, 6, (3, 5), padding='same', groups=6, bias=False)": (
+        IMAGES,
+        lambda m, x: mg.conv2d(x, m.weight, None, 1, "same", 1, 6),
+    ),
+    "MaxPool1d(3, 2, 1, 2, ceil_mode=True)": (SEQUENCES, lambda m, x: mg.max_pool1d(x, 3, 2, 1, 2, True)),
+    "MaxPool2d((3, 2), 2, 1, ceil_mode=True)": (IMAGES, lambda m, x: mg.max_pool2d(x, (3, 2), 2, 1, 1, True)),
+    "AvgPool1d(4, 3, 2, True, False)": (SEQUENCES, lambda m, x: mg.avg_pool1d(x, 4, 3, 2, True, False)),
+    "AvgPool2d(3, 2, 1, True, False, 5)": (IMAGES, lambda m, x: mg.avg_pool2d(x, 3, 2, 1, True, False, 5)),
+    "GlobalAvgPool2d()": (IMAGES, lambda m, x: x.mean((2, 3))),
+    "Flatten()": (IMAGES, lambda m, x: x.reshape(4, 240)),
+    "Flatten(0, -2)": (IMAGES, lambda m, x: x.reshape(120, 8)),
+    "Identity(3, why=1)": (IMAGES, lambda m, x: x),
+    "BatchNorm1d(6, 0.1, 0.3)": (ROWS, lambda m, x: mg.batch_norm(x, None, None, m.weight, m.bias, True, eps=0.1)),
+    "BatchNorm2d(6, affine=False)": (IMAGES, lambda m, x: mg.batch_norm(x, training=True)),
+    "LayerNorm((5, 8), 0.1)": (IMAGES, lambda m, x: mg.layer_norm(x, (5, 8), m.weight, m.bias, 0.1)),
+    "LayerNorm(8, elementwise_affine=False)": (IMAGES, lambda m, x: mg.layer_norm(x, 8)),
+    "LayerNorm([8], bias=False)": (IMAGES, lambda m, x: mg.layer_norm(x, 8, m.weight)),
+    "RMSNorm((5, 8), 0.1)": (IMAGES, lambda m, x: mg.rms_norm(x, (5, 8), m.weight, 0.1)),
+    "GroupNorm(3, 6, 0.1)": (IMAGES, lambda m, x: mg.group_norm(x, 3, m.weight, m.bias, 0.1)),
+    "PReLU(6, 0.1)": (IMAGES, lambda m, x: mg.prelu(x, mg.full(6, 0.1))),
+    "ReLU()": (ROWS, lambda m, x: mg.relu(x)),
+    "ReLU6()": (ROWS, lambda m, x: mg.relu6(x)),
+    "LeakyReLU(0.3)": (ROWS, lambda m, x: mg.leaky_relu(x, 0.3)),
+    "ELU(0.3)": (ROWS, lambda m, x: mg.elu(x, 0.3)),
+    "SELU()": (ROWS, lambda m, x: mg.selu(x)),
+    "GELU()": (ROWS, lambda m, x: mg.gelu(x)),
+    "GELU('tanh')": (ROWS, lambda m, x: mg.gelu(x, "tanh")),
+    "SiLU()": (ROWS, lambda m, x: mg.silu(x)),
+    "Mish()": (ROWS, lambda m, x: mg.mish(x)),
+    "Hardswish()": (ROWS, lambda m, x: mg.hardswish(x)),
+    "Hardtanh(-0.5, 0.25)": (ROWS, lambda m, x: mg.hardtanh(x, -0.5, 0.25)),
+    "Tanh()": (ROWS, lambda m, x: mg.tanh(x)),
+    "Sigmoid()": (ROWS, lambda m, x: mg.sigmoid(x)),
+    "LogSigmoid()": (ROWS, lambda m, x: mg.log_sigmoid(x)),
+    "Softplus()": (ROWS, lambda m, x: mg.softplus(x)),
+    "Softplus(2.5)": (ROWS, lambda m, x: mg.softplus(x * 2.5) / 2.5),
+    "Softsign()": (ROWS, lambda m, x: mg.softsign(x)),
+    "Softmax(dim=1)": (IMAGES, lambda m, x: mg.softmax(x, axis=1)),
+    "LogSoftmax(-1)": (IMAGES, lambda m, x: mg.log_softmax(x, axis=-1)),
+    "GLU(1)": (IMAGES, lambda m, x: mg.glu(x, axis=1)),
+    "Dropout(0)": (ROWS, lambda m, x: x),
+    "Dropout2d(0)": (IMAGES, lambda m, x: x),
+    "Sequential(Tanh(), Linear(6, 2))": (ROWS, lambda m, x: mg.linear(mg.tanh(x), m[1].weight, m[1].bias)),
+}
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_dropout_zeroes_a_share_p_and_scales_the_rest(target: str, p: float) -> None:
-    x = np.abs(normal(200, 150)) + 0.1
-    y = nn.Dropout(p, rng=1)(mg.tensor(x)).numpy()
-    kept = y != 0
-    keep = round((1 - p) * 65536) / 65536
-    np.testing.assert_allclose(y[kept], x[kept] / keep, rtol=1e-6)
-    spread = math.sqrt(keep * (1 - keep) / x.size)
-    assert kept.mean() == pytest.approx(keep, abs=5 * spread)
-    assert y.mean() == pytest.approx(x.mean(), rel=5 * spread / keep + 0.01)
-    assert np.abs(kept.mean(axis=0) - keep).max() < 6 * spread * math.sqrt(150)  # and evenly so in each column
+def made(expression: str) -> Any:
+    mg.manual_seed(0)
+    return eval(expression, dict(vars(nn)))
 
 
-def test_dropout_has_the_same_bits_on_every_target(target: str) -> None:
-    x = mg.tensor(normal(37, 11))
-    y = nn.Dropout(0.3, rng=4)(x)
-    mg.kernels.use("reference")
-    expected = nn.Dropout(0.3, rng=4)(x)
-    mg.kernels.use(target)
-    np.testing.assert_array_equal(y.numpy(), expected.numpy())
+def given(shape: Any) -> Any:
+    return np.arange(14).reshape(2, 7) % shape if isinstance(shape, int) else normal(*shape, seed=1)
 
 
-def test_dropout_does_nothing_in_evaluation_mode_or_with_p_0() -> None:
-    x = mg.tensor(normal(5, 4))
-    dropout = nn.Dropout(0.5, rng=0)
-    before = dropout.rng.state()
-    np.testing.assert_array_equal(dropout.eval()(x).numpy(), x.numpy())
-    assert dropout.rng.state() == before
-    np.testing.assert_array_equal(nn.Dropout(0)(x).numpy(), x.numpy())
-    assert not nn.Dropout(1.0)(x).numpy().any()
+def same(found: Any, wanted: Any) -> None:
+    assert found.data.tobytes() == wanted.data.tobytes()
+    assert found.shape == wanted.shape
 
 
-def test_dropout_passes_the_gradient_where_it_passes_the_value() -> None:
-    x = mg.ones((20, 30), requires_grad=True)
-    y = nn.Dropout(0.25, rng=2)(x)
-    y.sum().backward()
-    assert x.grad is not None
-    np.testing.assert_array_equal(x.grad.numpy(), y.numpy())
+@pytest.mark.parametrize("expression", LAYERS)
+def test_a_layer_is_its_operation_and_copies_are_whole(expression: str) -> None:
+    shape, operation = LAYERS[expression]
+    layer, x = made(expression), mg.tensor(given(shape))
+    wanted = operation(layer, x)
+    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    same(layer(x), wanted)
+    for other in copies:
+        assert repr(other) == repr(layer)
+        same(other(x), wanted)
+        assert [p.data.tobytes() for p in other.parameters()] == [p.data.tobytes() for p in layer.parameters()]
+        assert {*map(id, other.state_dict())}.isdisjoint(map(id, layer.parameters()))
 
 
-def test_each_dropout_has_a_stream_of_its_own() -> None:
-    x = mg.ones((50, 50))
-    alone = nn.Dropout(0.5, rng=Generator(7))
-    beside = nn.Dropout(0.5, rng=Generator(7))
-    masks = [alone(x).numpy() for _ in range(3)]
-    for mask in masks:
-        nn.Dropout(0.5)(x)
-        nn.Linear(50, 50)(x)
-        np.testing.assert_array_equal(beside(x).numpy(), mask)
-    assert (masks[0] != masks[1]).any()
-
-    mg.manual_seed(3)
-    first, second = nn.Dropout(0.5), nn.Dropout(0.5)
-    before = default_generator().state()
-    assert (first(x).numpy() != second(x).numpy()).any()
-    assert default_generator().state() == before
+def test_every_module_is_in_a_table() -> None:
+    modules = {name for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)}
+    losses = {name for name in modules if name.endswith("Loss")}
+    assert modules - losses - {"Module", "ModuleList", "ModuleDict"} == {
+        name.partition("(")[0] for name in [*LAYERS, "Sequential("]
+    }
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.5, np.nan, True, "0.5", None])
-def test_dropout_refuses_what_is_no_probability(p: Any) -> None:
-    with pytest.raises(ValueError, match=r"a probability p in \[0, 1\], got"):
-        nn.Dropout(p)
+# Names and shapes as in PyTorch.
+RUNNING: dict[str, tuple[int, ...]] = {"running_mean": (6,), "running_var": (6,), "num_batches_tracked": ()}
+STATES: dict[str, dict[str, tuple[int, ...]]] = {
+    "Linear(6, 3)": {"weight": (3, 6), "bias": (3,)},
+    "Linear(6, 3, bias=False)": {"weight": (3, 6)},
+    "Embedding(7, 3)": {"weight": (7, 3)},
+    "Conv1d(6, 4, 5, groups=2)": {"weight": (4, 3, 5), "bias": (4,)},
+    "Conv2d(6, 4, (3, 2), bias=False)": {"weight": (4, 6, 3, 2)},
+    "BatchNorm1d(6)": {"weight": (6,), "bias": (6,), **RUNNING},
+    "BatchNorm2d(6, affine=False)": RUNNING,
+    "BatchNorm2d(6, track_running_stats=False, bias=False)": {"weight": (6,)},
+    "LayerNorm((5, 8))": {"weight": (5, 8), "bias": (5, 8)},
+    "LayerNorm(8, bias=False)": {"weight": (8,)},
+    "RMSNorm(8)": {"weight": (8,)},
+    "GroupNorm(3, 6)": {"weight": (6,), "bias": (6,)},
+    "PReLU(6)": {"weight": (6,)},
+    "PReLU()": {"weight": (1,)},
+    "CrossEntropyLoss(weight=[1.0, 2.0])": {"weight": (2,)},
+    "BCEWithLogitsLoss(pos_weight=[1.0])": {"pos_weight": (1,)},
+    "MSELoss()": {},
+    "Dropout()": {},
+}  # fmt: skip
 
 
-# Sequential, losses, activations
+@pytest.mark.parametrize("expression", STATES)
+def test_states_have_pytorchs_names_shapes_and_dtypes(expression: str) -> None:
+    state = made(expression).state_dict()
+    assert {name: array.shape for name, array in state.items()} == STATES[expression]
+    assert list(state) == list(STATES[expression])
+    assert {a.dtype for name, a in state.items() if name != "num_batches_tracked"} <= {np.dtype(np.float32)}
+    assert state.get("num_batches_tracked", np.zeros((), np.int64)).dtype == np.int64
 
 
-def test_sequential_is_a_list_of_modules() -> None:
-    layers = [nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)]
-    model = nn.Sequential(*layers)
-    assert len(model) == 3
-    assert list(model) == layers
-    assert model[-1] is layers[2]
-    assert list(model[:2]) == layers[:2]
-    x = mg.tensor(normal(4, 3))
-    np.testing.assert_array_equal(model(x).numpy(), layers[2](layers[1](layers[0](x))).numpy())
-    assert nn.Sequential()(x) is x
-    with pytest.raises(TypeError, match="Sequential takes modules, got list at position 0"):
-        nn.Sequential(layers)  # type: ignore[arg-type]
+def test_reprs_can_be_read_back() -> None:
+    for expression in ("MaxPool2d(kernel_size=2, stride=None, padding=1, dilation=1, ceil_mode=False)", "ReLU()",
+                       "Conv2d(3, 6, kernel_size=(3, 2), padding=(1, 0), groups=3)",
+                       "Conv1d(3, 4, kernel_size=(3,), padding='same', bias=False)", "Embedding(4, 3, padding_idx=3)",
+                       "LayerNorm((2, 3), eps=1e-05)", "GroupNorm(2, 4, eps=0.1)", "PReLU(num_parameters=2)",
+                       "BatchNorm2d(4, eps=1e-05, momentum=None, track_running_stats=True)", "Softmax(dim=1)",
+                       "Linear(in_features=2, out_features=3, bias=False)", "Dropout2d(p=0.25, scale_at='test')",
+                       "HuberLoss(reduction='sum', delta=0.5)"):  # fmt: skip
+        assert repr(made(expression)) == expression
 
 
-def test_activations() -> None:
-    x = np.array([-2.0, 0.0, 3.0], np.float32)
-    assert nn.ReLU()(x).tolist() == [0, 0, 3]
-    np.testing.assert_allclose(nn.Tanh()(x).numpy(), np.tanh(x), rtol=1e-6)
+def test_weights_start_as_pytorchs_do_and_depend_on_their_stream_only() -> None:
+    convolution = nn.Conv2d(30, 40, (3, 5), groups=2, rng=Generator(3))
+    bound = 1 / math.sqrt(15 * 15)
+    for values in (convolution.weight.numpy(), convolution.bias.numpy()):  # type: ignore[union-attr]
+        assert 0.9 * bound < np.abs(values).max() < bound
+    assert convolution.weight.numpy().var() == pytest.approx(bound**2 / 3, rel=0.05)
+    same(nn.Conv2d(30, 40, (3, 5), groups=2, rng=Generator(3)).weight, convolution.weight)
+    embedding = nn.Embedding(100, 50, padding_idx=-1, rng=1)
+    assert embedding.weight.numpy()[:-1].std() == pytest.approx(1, abs=0.05)
+    assert not embedding.weight.numpy()[99].any()
+    assert embedding.padding_idx == 99
 
 
-def test_cross_entropy_loss_is_the_negative_log_likelihood(target: str) -> None:
-    logits, labels = normal(6, 4) * 5, np.array([0, 3, 1, 1, 2, 0])
-    x = logits.astype(np.float64)
-    losses = np.log(np.exp(x).sum(axis=1)) - x[np.arange(6), labels]
-    for reduction, expected in (("none", losses), ("sum", losses.sum()), ("mean", losses.mean())):
-        y = nn.CrossEntropyLoss(reduction)(logits, labels)
-        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-6)
+def test_the_padding_row_of_an_embedding_stays() -> None:
+    embedding = nn.Embedding(4, 2, padding_idx=1)
+    (embedding(np.array([[0, 1], [1, 3]])) ** 2).sum().backward()
+    assert embedding.weight.grad is not None
+    assert [bool(row.any()) for row in embedding.weight.grad.data] == [True, False, False, True]
 
 
 @pytest.mark.parametrize(
-    ("labels", "error", "message"),
+    ("make", "error", "message"),
     [
-        (np.array([0, 3]), IndexError, r"labels must lie in \[0, 3\) for 3 classes, got 3 at position 1"),
-        (np.array([-1, 0]), IndexError, "got -1 at position 0"),
-        (np.array([0.0, 1.0]), TypeError, "integers, as labels, got float64"),
-        (np.array([0]), ValueError, r"got \(2, 3\) and \(1,\)"),
+        (lambda: nn.Conv2d(0, 1, 3), ValueError, "in_channels must be a positive integer, got 0"),
+        (lambda: nn.Conv2d(3, 1.5, 3), ValueError, "out_channels must be a positive integer, got 1.5"),  # type: ignore[arg-type]
+        (lambda: nn.Conv2d(4, 6, 3, groups=4), ValueError, "groups must divide 4 and 6 channels, got 4"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=0), ValueError, "groups must be a positive integer, got 0"),
+        (
+            lambda: nn.Conv2d(4, 6, (3, 0)),
+            ValueError,
+            "Conv2d needs an integer of at least 1, or two of them, as",
+        ),
+        (lambda: nn.Conv1d(4, 6, (3, 2)), ValueError, r"Conv1d needs an integer of at least 1 as kernel_size, got \(3"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="full"), ValueError, "padding is 'same', 'valid' or .* got 'full'"),
+        (lambda: nn.Conv2d(4, 6, 3, 2, "same"), ValueError, 'padding="same" needs stride 1, got 2'),
+        (lambda: nn.Conv2d(4, 6, 3, padding=-1), ValueError, "at least 0, or two of them, as padding, got -1"),
+        (
+            lambda: nn.Conv2d(4, 6, 3)(np.ones((1, 3, 5, 5), np.float32)),
+            ValueError,
+            "conv2d needs x with as many",
+        ),
+        (lambda: nn.Embedding(4, 2, 4), ValueError, r"padding_idx in \[-4, 4\), got 4"),
+        (lambda: nn.Embedding(4, 2, 1.0), ValueError, "got 1.0"),  # type: ignore[arg-type]
+        (lambda: nn.Embedding(4, 0), ValueError, "embedding_dim must be a positive integer, got 0"),
+        (lambda: nn.Embedding(4, 2)(np.array([4])), IndexError, r"\[0, 4\), got 4"),
+        (lambda: nn.PReLU(0), ValueError, "num_parameters must be a positive integer, got 0"),
+        (lambda: nn.Softmax(), TypeError, "dim"),  # type: ignore[call-arg]
+        (lambda: nn.Softplus(0), ValueError, "Softplus needs a beta above 0, got 0"),
+        (lambda: nn.Flatten(1, 3)(np.ones((2, 3))), ValueError, r"Flatten from axis 1 to 3 does not fit \(2, 3\)"),
+        (lambda: nn.Flatten(2, 1)(np.ones((2, 3, 4))), ValueError, "from axis 2 to 1 does not fit"),
+        (lambda: nn.MaxPool2d(2)(np.ones((2, 3))), ValueError, r"max_pool2d needs x \(N, C, H, W\), got \(2, 3\)"),
     ],
 )
-def test_cross_entropy_loss_names_bad_labels(target: str, labels: Any, error: Any, message: str) -> None:
+def test_bad_arguments_are_named(make: Callable[[], Any], error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
-        nn.CrossEntropyLoss()(mg.ones((2, 3)), labels)
-
-
-def test_an_unknown_reduction_is_refused() -> None:
-    with pytest.raises(ValueError, match="'mean', 'sum' or 'none', got 'average'"):
-        nn.CrossEntropyLoss("average")
-
-
-def test_functional_offers_the_operations_themselves() -> None:
-    for name in nn.functional.__all__:
-        assert getattr(nn.functional, name) is getattr(ops, name)
+        make()
 
 
 # A whole network

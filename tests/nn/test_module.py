@@ -144,6 +144,18 @@ def test_state_may_hold_tensors_other_floats_and_any_memory_order() -> None:
     assert model.bias.tolist() == [1, 2]
 
 
+def test_without_strict_what_is_in_both_is_written_and_the_rest_named() -> None:
+    model = nn.Linear(3, 2, rng=0)
+    before = model.state_dict()
+    found = model.load_state_dict({"weight": np.ones((2, 3)), "more": np.ones(1)}, strict=False)
+    assert (found.missing_keys, found.unexpected_keys) == (["bias"], ["more"])
+    assert (model.weight.data == 1).all()
+    np.testing.assert_array_equal(model.state_dict()["bias"], before["bias"])
+    with pytest.raises(ValueError, match=r"weight has shape \(2, 3\), the state has \(1, 3\)"):
+        model.load_state_dict({"weight": np.ones((1, 3))}, strict=False)
+    assert model.load_state_dict(before) == ([], [])
+
+
 def read_only(model: nn.Module) -> None:
     model.frozen = nn.Buffer(np.broadcast_to(np.float32(1), (2,)))  # type: ignore[attr-defined]
 
@@ -151,8 +163,8 @@ def read_only(model: nn.Module) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"bias": None}, KeyError, r"missing \['bias'\], unknown \[\]"),
-        ({"more": np.ones(1)}, KeyError, r"missing \[\], unknown \['more'\]"),
+        ({"bias": None}, KeyError, r"missing \['bias'\], unexpected \[\]"),
+        ({"more": np.ones(1)}, KeyError, r"missing \[\], unexpected \['more'\]"),
         ({"bias": np.ones(3)}, ValueError, r"bias has shape \(2,\), the state has \(3,\)"),
         ({"bias": np.float32(1)}, ValueError, r"bias has shape \(2,\), the state has \(\)"),
         ({"bias": np.ones(2, complex)}, TypeError, "bias is float32, the state has complex128"),

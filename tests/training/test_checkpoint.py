@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.training import load, save
+from minigrad.training import load, load_weights, save, save_weights
 
 
 class Model(nn.Module):
@@ -104,7 +104,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("other", "error", "message"),
     [
-        (nn.Linear(3, 2), KeyError, r"missing \['layers.0.bias'.*unknown \['bias', 'weight'\]"),
+        (nn.Linear(3, 2), KeyError, r"missing \['layers.0.bias'.*unexpected \['bias', 'weight'\]"),
         (nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), KeyError, "the state does not fit the model"),
     ],
 )
@@ -134,3 +134,42 @@ def test_a_loaded_model_computes_the_same(tmp_path: Path) -> None:
     load(tmp_path / "model", other)
     x = mg.ones((4, 3))
     np.testing.assert_array_equal(model.layers(x).numpy(), other.layers(x).numpy())
+
+
+def test_buffers_are_part_of_a_checkpoint(tmp_path: Path) -> None:
+    model, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    for _ in range(2):
+        model(np.random.default_rng(0).standard_normal((5, 3), np.float32))
+    save(tmp_path / "model", model)
+    load(tmp_path / "model", other)
+    assert state(model) == state(other)
+    assert other.num_batches_tracked is not None
+    assert other.num_batches_tracked.item() == 2
+
+
+def test_a_file_of_weights_is_the_state_alone_in_c_order(tmp_path: Path) -> None:
+    model, other = Model(3), Model(4)
+    save_weights(tmp_path / "weights", model)
+    with safe_open(tmp_path / "weights", framework="np") as file:
+        assert list(file.keys()) == sorted(model.state_dict())
+        np.testing.assert_array_equal(file.get_tensor("layers.0.weight"), model.state_dict()["layers.0.weight"])
+    assert load_weights(str(tmp_path / "weights"), other) == ([], [])
+    assert state(model) == state(other)
+    assert os.listdir(tmp_path) == ["weights"]
+
+
+def test_weights_that_do_not_fit_are_named_or_left_alone(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2, rng=0)
+    before = state(model)
+    save_file({"weight": np.ones((2, 3), np.float32), "extra": np.ones(1)}, tmp_path / "weights")
+    with pytest.raises(KeyError, match=r"missing \['bias'\], unexpected \['extra'\]"):
+        load_weights(tmp_path / "weights", model)
+    assert state(model) == before
+    assert load_weights(tmp_path / "weights", model, strict=False) == (["bias"], ["extra"])
+    assert model.weight.data.all()
+    assert state(model)["bias"] == before["bias"]
+    (tmp_path / "weights").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+        load_weights(tmp_path / "weights", model)
+    with pytest.raises(FileNotFoundError, match="there is no safetensors file"):
+        load_weights(tmp_path / "nothing", model)

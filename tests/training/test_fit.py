@@ -14,7 +14,7 @@ from minigrad import nn, ops, optim
 from minigrad.data import DataLoader
 from minigrad.random import Generator
 from minigrad.schedules import cosine
-from minigrad.training import Epoch, evaluate, fit, predict
+from minigrad.training import Epoch, evaluate, fit, mc_predict, predict
 
 Array = np.ndarray[Any, Any]
 
@@ -371,3 +371,63 @@ def test_capture_trains_to_the_same_bits() -> None:
         losses.append([(epoch.loss, epoch.accuracy, epoch.val_loss, epoch.lr) for epoch in history.epochs])
     assert weights[0] == weights[1]
     assert losses[0] == losses[1]
+
+
+# Monte-Carlo dropout
+
+
+def test_mc_predict_is_the_mean_over_masks_with_its_spread() -> None:
+    """Of the sum of n inputs x, each kept with probability q and scaled: mean n x, variance n x^2 (1 - q) / q."""
+    n, p = 8, 0.25
+    model = nn.Sequential(nn.Dropout(p), nn.Linear(n, 1, bias=False))
+    model[1].weight.assign_(1)  # type: ignore[attr-defined]
+    x = np.full((500, n), 2.0, np.float32)
+    mean, spread = mc_predict(model, x, 400, rng=0, batch_size=300)
+    assert mean.shape == spread.shape == (500, 1)
+    assert mean.dtype == spread.dtype == np.float32
+    std = 2 * np.sqrt(n * p / (1 - p))
+    assert np.abs(mean - 2 * n).max() < 5 * std / 20
+    assert mean.mean() == pytest.approx(2 * n, abs=5 * std / np.sqrt(500 * 400))
+    np.testing.assert_allclose(spread, std, rtol=0.2)
+    assert spread.mean() == pytest.approx(std, rel=0.01)
+
+
+def test_mc_predict_samples_dropout_alone_and_changes_nothing() -> None:
+    model = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.5, scale_at="test"), nn.Linear(8, 2)).eval()
+    model[1].training = True
+    x = blobs(30)[0]
+    state, modes = weights(model), [m.training for m in model.modules()]
+    streams = [(g, g.state()) for _, g in model.named_generators()]
+    first = mc_predict(model, x, 5, function=lambda y: ops.softmax(y, axis=1), rng=3)
+    np.testing.assert_allclose(first[0].sum(1), 1, rtol=1e-6)
+    again = mc_predict(model, x, 5, function=lambda y: ops.softmax(y, axis=1), rng=3)
+    assert [a.tobytes() for a in first] == [a.tobytes() for a in again]
+    assert mc_predict(model, x, 5, rng=4)[0].tobytes() != mc_predict(model, x, 5, rng=5)[0].tobytes()
+    assert weights(model) == state
+    assert [m.training for m in model.modules()] == modes
+    assert [(g, g.state()) for _, g in model.named_generators()] == streams
+    with pytest.raises(ValueError, match="and"):
+        mc_predict(model, np.ones((3, 5), np.float32))
+    assert [(g, g.state()) for _, g in model.named_generators()] == streams
+
+    plain = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8))
+    mean, spread = mc_predict(plain, x, 3)
+    np.testing.assert_allclose(mean, predict(plain, x), rtol=1e-6)
+    assert not spread.any()
+    assert not mc_predict(model, x, 1)[1].any()
+
+
+def test_mc_predict_comes_nearer_with_more_samples() -> None:
+    """The mean over k masks deviates by spread / sqrt(k), in the root of the mean over rows and repetitions."""
+    model = classifier()
+    x = blobs(200)[0]
+    exact, spread = mc_predict(model, x, 600, rng=0)
+    for k in (1, 4, 16):
+        apart = [mc_predict(model, x, k, rng=seed)[0] - exact for seed in range(1, 9)]
+        assert np.sqrt(np.mean(np.square(apart))) == pytest.approx(np.sqrt(np.mean(spread**2) / k), rel=0.15)
+
+
+@pytest.mark.parametrize("samples", [0, -1, 2.0, True])
+def test_mc_predict_refuses_what_is_no_count(samples: Any) -> None:
+    with pytest.raises(ValueError, match="samples must be a positive integer, got"):
+        mc_predict(classifier(), np.ones((1, 2), np.float32), samples)
