@@ -14,12 +14,16 @@ import numpy as np
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.data import load_digits, split
-from minigrad.training import fit, predict
+from minigrad.training import fit, mc_predict, predict
 
 
-def error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The share, in percent, of rows whose largest probability is not at the label."""
-    return 100 * float((probabilities.argmax(-1) != labels).mean())
+def probabilities(scores: mg.Tensor) -> mg.Tensor:
+    return mg.softmax(scores, axis=-1)
+
+
+def error(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """The share, in percent, of rows whose largest output is not at the label."""
+    return 100 * float((outputs.argmax(-1) != labels).mean())
 
 
 def main() -> None:
@@ -42,9 +46,9 @@ def main() -> None:
     fit(model, train, optimizer=optimizer, epochs=epochs, batch_size=32, rng=rng, progress=False, capture=True)
 
     whole = error(predict(model, x), y)  # the test-time rule: no mask, and the scale that training made up for
-    model.train()  # masks again, a new one at every call
-    with mg.no_grad():
-        sampled = np.array([mg.softmax(model(x), axis=-1).numpy() for _ in range(masks)])  # (masks, rows, 10)
+    # Class probabilities of the nets that are left by so many masks (masks, rows, 10); mc_predict(model, x, k, ...)
+    # has the mean over k of them and their spread.
+    sampled = np.array([mc_predict(model, x, 1, function=probabilities, rng=rng)[0] for _ in range(masks)])
     sizes = [k for k in (1, 2, 3, 5, 10, 20, 50, 100, 200) if k <= masks // 2]
     choose = np.random.default_rng(0)
     table = np.array(

@@ -63,7 +63,7 @@ def main() -> None:
             color=COLORS[name], va="center", fontweight="bold", fontsize=11, annotation_clip=False,
         )  # fmt: skip
     axes.axhline(np.log(10), color="0.5", ls=":", lw=1.5, zorder=0)
-    axes.text(epochs / 2, np.log(10) - 0.04, "guessing: ln 10", color="0.4", ha="center", va="top")
+    axes.text(0.98 * epochs, np.log(10) - 0.04, "guessing: ln 10", color="0.4", ha="right", va="top")
     axes.set(
         xlabel="epoch", ylabel="training loss", xlim=(0, epochs), ylim=(0, 3.2), title="One net, four learning rates"
     )

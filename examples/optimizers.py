@@ -87,7 +87,8 @@ def main() -> None:
         axes.plot(*START, "s", color="black", markersize=6)
         axes.plot(0, 0, "*", color="gold", markersize=13, markeredgecolor="black", zorder=5)
         axes.set(xlim=(-8, 5), ylim=(-3, 3), title=f"{name}, rate {rate:g}")
-        curves.semilogy(np.arange(1, epochs + 1), curve, color=f"C{i}", lw=2, label=f"{name}, rate {digits_rate:g}")
+        style = {"color": f"C{i}", "lw": 2, "ls": "--" if name == "Nesterov" else "-"}  # it lies on momentum
+        curves.semilogy(np.arange(1, epochs + 1), curve, label=f"{name}, rate {digits_rate:g}", **style)
         ends = f"valley after {steps} steps {valley(*points[-1]):.1e}   digits after {epochs} epochs {curve[-1]:.4f}"
         print(f"{name:8}  {ends}")
     left.suptitle(f"{steps} steps down a valley that is steep in y and flat in x")
