@@ -553,7 +553,7 @@ def test_the_lecture() -> None:
 
 def trained(schedule: Any, updates: int, resume: int | None = None, captured: bool = False) -> list[Any]:
     """Weights and rate after so many updates of a small problem, in one go or in two."""
-    x = np.linspace(-1, 1, 3 * 60, dtype=np.float32).reshape(60, 3)
+    x = np.linspace(-1, 1, 3 * updates, dtype=np.float32).reshape(updates, 3)
     w = mg.tensor(np.ones((1, 3), np.float32), requires_grad=True)
     sgd = optim.SGD([w], lr=schedule, momentum=0.5)
 
@@ -589,6 +589,11 @@ def test_a_resumed_run_is_the_straight_one_eager_and_replayed(schedule: Schedule
     assert trained(schedule, 60, resume=23) == straight
     assert trained(schedule, 60, captured=True) == straight
     assert trained(schedule, 60, resume=23, captured=True) == straight
+
+
+def test_a_replayed_run_is_longer_than_the_table_of_rates() -> None:
+    schedule = join([warmup(cosine(0.3, 1000), 20), cyclic(0.0, 0.1, 7)], [1023])
+    assert trained(schedule, 1100, captured=True) == trained(schedule, 1100)
 
 
 # ReduceOnPlateau
