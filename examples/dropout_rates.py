@@ -16,7 +16,7 @@ from minigrad import nn, optim
 from minigrad.data import load_digits, split
 from minigrad.training import evaluate, fit
 
-RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def errors(p: float, seed: int, train, validation, epochs: int) -> tuple[float, float]:

@@ -109,8 +109,8 @@ class Schedule(ABC):
             rates = self._formula(steps)
         return rates if steps.ndim else float(rates)
 
-    def plot(self, steps: int, axes: Any = None) -> Any:
-        """Draw the rates of a run of `steps` updates.
+    def plot(self, steps: int = 1000, axes: Any = None) -> Any:
+        """Draw the rates of the first `steps` updates.
 
         Parameters
         ----------
@@ -578,8 +578,7 @@ class trapezoid(Schedule):
 
     Notes
     -----
-    C. Xing et al., "A Walk with SGD" (2018), appendix; A. Hägele et al., "Scaling Laws and Compute-Optimal Training
-    Beyond Fixed Training Durations" (2024).
+    A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations" (2024).
 
     Examples
     --------
@@ -638,7 +637,7 @@ class cosine_restarts(Schedule):
     Notes
     -----
     Equation 5 of I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017), whose
-    section 3 suggests lower peaks later on; Keras's ``CosineDecayRestarts`` has them as ``m_mul``, in this form.
+    section 3 thinks of lower peaks at later restarts; Keras's ``CosineDecayRestarts`` has them as ``m_mul``, in this form.
     PyTorch's ``CosineAnnealingWarmRestarts`` has none. optax's ``sgdr_schedule`` takes a list of cycles, each with a
     warm-up: a `join` here.
 

@@ -702,6 +702,7 @@ def test_plot_draws_the_rates(schedule: Schedule) -> None:
     pytest.importorskip("matplotlib")
     axes = schedule.plot(90)
     assert schedule.plot(20, axes) is axes
+    assert len(schedule.plot().lines[0].get_xdata()) == 1000
     for line, n in zip(axes.lines, (90, 20), strict=True):
         np.testing.assert_array_equal(line.get_xdata(), np.arange(n))
         np.testing.assert_array_equal(line.get_ydata(), schedule(np.arange(n)))
