@@ -637,9 +637,9 @@ class cosine_restarts(Schedule):
     Notes
     -----
     Equation 5 of I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017), whose
-    section 3 thinks of lower peaks at later restarts; Keras's ``CosineDecayRestarts`` has them as ``m_mul``, in this form.
-    PyTorch's ``CosineAnnealingWarmRestarts`` has none. optax's ``sgdr_schedule`` takes a list of cycles, each with a
-    warm-up: a `join` here.
+    section 3 thinks of lower peaks at later restarts; Keras's ``CosineDecayRestarts`` has them as ``m_mul``, in this
+    form. PyTorch's ``CosineAnnealingWarmRestarts`` has none. optax's ``sgdr_schedule`` takes a list of cycles, each
+    with a warm-up: a `join` here.
 
     Examples
     --------
