@@ -647,6 +647,12 @@ def test_a_relative_threshold_is_safe_for_every_sign(offset: float) -> None:
     assert reduced(better, 1, patience=0, threshold=0.01) == [1.0] * 5
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_no_number_is_never_the_best(bad: float, sign: int) -> None:
+    assert reduced([bad, 3.0, 2.0, bad, 1.0], sign, patience=0) == [0.5, 0.5, 0.5, 0.25, 0.25]
+
+
 def test_reduce_on_plateau_never_raises_the_rate() -> None:
     plateau = ReduceOnPlateau(0.1, patience=0, min_lr=0.5)
     assert [plateau.step(1.0) for _ in range(3)] == [0.1] * 3
