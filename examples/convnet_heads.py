@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/convnet_heads"), help="folder for the picture")
     parser.add_argument("--quick", action="store_true", help="little data and one epoch, to see that it runs")
     arguments = parser.parse_args()
-    rows, seeds, epochs = (100, 1, 1) if arguments.quick else (400, 3, 20)
+    rows, seeds, epochs = (100, 1, 1) if arguments.quick else (400, 3, 40)
 
     images, labels = load_digits()
     x = images[:, None].astype(np.float32) / 16  # (n, 1, 8, 8)
@@ -87,11 +87,12 @@ def main() -> None:
         left.fill_between(at, table.min(0), table.max(0), color=color, alpha=0.15, lw=0)
         left.plot(at, table.mean(0), color=color, lw=2, label=f"{name}: {table[:, -1].mean():.1f} %")
     left.set(xlabel="epoch", ylabel="test accuracy in %", title=f"Trained on {rows} digits, {seeds} seeds")
-    left.set_ylim(min(90, curves[names[0]].min()), 100)
+    left.set_ylim(0 if arguments.quick else 75, 100)
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.grid(alpha=0.25)
     left.legend(frameon=False, loc="lower right")
     layers = list(dict.fromkeys(layer for parts in shares.values() for layer in parts))
-    colors = dict(zip(layers, ("#9ecae1", "#4292c6", "#08519c", "#fdae6b", "#d94801"), strict=True))
+    colors = dict(zip(layers, ("#9ecae1", "#4292c6", "#08519c", "#f16913", "#a63603"), strict=True))
     for row, parts in enumerate(shares.values()):
         start = 0
         for layer, n in parts.items():
@@ -104,6 +105,7 @@ def main() -> None:
     right.set_yticks(range(len(names)), [name.replace(", ", "\n").replace("global ", "global\n") for name in names])
     right.invert_yaxis()
     right.set(xlabel="parameters", title="Where the parameters are", xlim=(0, 1.12 * sum(shares[names[0]].values())))
+    right.xaxis.set_major_formatter("{x:,.0f}")
     right.legend(frameon=False, loc="lower right")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
