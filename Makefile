@@ -10,7 +10,7 @@ train: .venv/.installed  ## train an MLP on the bundled digits; prints and saves
 	$(BIN)/python examples/digits.py
 
 test: .venv/.tested  ## the whole suite on the active target, kernels and operations on every target
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: .venv/.tested  ## style, types
 	$(BIN)/ruff check .
