@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim, schedules
@@ -77,8 +78,6 @@ def main() -> None:
         total = sum(shares[name].values())
         parts = ", ".join(f"{layer} {100 * n / total:.1f} %" for layer, n in shares[name].items())
         print(f"{name:25} test accuracy {curves[name][:, -1].mean():.2f} %   {total:7,} parameters: {parts}")
-
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(5, 7))

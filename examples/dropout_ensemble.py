@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -57,8 +58,6 @@ def main() -> None:
     for k, row in zip(sizes, table, strict=True):
         print(f"mean over {k:3} masks: test error {row.mean():.2f} %, from {row.min():.2f} to {row.max():.2f}")
     print(f"the whole net, scaled: test error {whole:.2f} %")
-
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -46,8 +47,6 @@ def main() -> None:
     mean, low, high = table.mean(1), table.min(1), table.max(1)  # (rates, 2)
     for p, (seen, unseen) in zip(rates, mean, strict=True):
         print(f"p = {p:4g}   training error {seen:5.2f} %   validation error {unseen:5.2f} %")
-
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()

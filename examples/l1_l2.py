@@ -9,7 +9,9 @@ the weights as images, with exact zeros in grey, and how large they are.
 import argparse
 from pathlib import Path
 
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -62,9 +64,6 @@ def main() -> None:
             f"{name:5} {PENALTIES[name]!s:40} test accuracy {100 * accuracy:.1f} %   exact zeros {100 * zeros:4.1f} %"
             f"   sum of |w| {np.abs(w).sum():7.1f}   sum of w^2 {np.square(w).sum():7.1f}"
         )
-
-    import matplotlib
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(15, 4.3), layout="constrained")
     grid, right = figure.subfigures(1, 2, width_ratios=(10, 4.2))

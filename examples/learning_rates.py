@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -51,8 +52,6 @@ def main() -> None:
     curves = {name: losses(rate, x, y, epochs) for name, rate in RATES.items()}
     for name, curve in curves.items():
         print(f"{name:9}  rate {RATES[name]:<6g}  loss of the first epoch {curve[0]:6.3f}, of the last {curve[-1]:.4f}")
-
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()

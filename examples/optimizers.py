@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim
@@ -72,8 +73,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few steps, to see that it runs")
     arguments = parser.parse_args()
     steps, epochs = (5, 2) if arguments.quick else (40, 30)
-
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 5), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(9, 5))

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from minigrad import nn, optim, schedules
@@ -61,8 +62,6 @@ def main() -> None:
     slope = np.gradient(curve[: lowest + 1], np.log10(rates[: lowest + 1]))
     steepest = int(slope.argmin())
     print(f"the loss falls fastest at {rates[steepest]:.2g} and is lowest at {rates[lowest]:.2g}")
-
-    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -8,6 +8,8 @@ Writes ``schedules.png``. Nothing is trained: a schedule is a pure function of t
 import argparse
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from minigrad import schedules as s
 
 STEPS = 1000
@@ -45,8 +47,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/schedules"), help="folder for the picture")
     parser.add_argument("--quick", action="store_true", help="the first row alone, to see that it runs")
     arguments = parser.parse_args()
-
-    from matplotlib.figure import Figure
 
     shown = dict(list(PICTURE.items())[: 4 if arguments.quick else None])
     rows = len(shown) // 4
