@@ -21,6 +21,7 @@ reveal_type(mg.from_dlpack(t) + 1)
 mg.exp(t, 1)
 mg.sum(t, axes=0)
 t.summ()
+mg.nn.LeakyReLU(slope=0.1)
 """
 
 
@@ -41,4 +42,6 @@ if importlib.util.find_spec("mypy"):
         told = re.findall(r"snippet.py:\d+: (.*)", run.stdout)
         assert [line for line in told if "Revealed" in line] == ['note: Revealed type is "minigrad.tensor.Tensor"'] * 6
         errors = [line for line in told if line.startswith("error")]
-        assert ["arguments" in errors[0], "axes" in errors[1], "summ" in errors[2]] == [True] * 3, run.stdout
+        assert [word in error for word, error in zip(("arguments", "axes", "summ", "slope"), errors, strict=True)] == [
+            True
+        ] * 4, run.stdout

@@ -1,6 +1,6 @@
 """Dropout, of elements and of channels."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -29,6 +29,8 @@ class Dropout(Module):
     on other layers, threads or the CPU.
     """
 
+    whole_channels: ClassVar[bool] = False
+
     def __init__(self, p: float = 0.5, rng: Generator | int | None = None, *, scale_at: Scaled = "train") -> None:
         keep_count(p)
         if scale_at not in ("train", "test"):
@@ -37,21 +39,20 @@ class Dropout(Module):
         self.rng = as_generator(rng)
 
     def forward(self, input: Any) -> Tensor:
-        x = as_tensor(input)
         inverted = self.scale_at == "train"
+        if inverted and not self.whole_channels:
+            return ops.dropout(input, self.p, self.training, self.rng)
+        x = as_tensor(input)
+        if self.whole_channels and x.ndim != 4:
+            raise ValueError(f"{type(self).__name__} needs x (N, C, H, W), got {x.shape}")
         if self.p == 0 or (inverted and not self.training):
             return x
-        shape = self._mask_shape(x)
-        if inverted and shape == x.shape:
-            return ops.dropout(x, self.p, True, self.rng)
         keep = keep_count(self.p) / 65536
         if not self.training:
             return ops.multiply(x, keep) if keep else ops.where(np.False_, x, 0.0)
+        shape = (*x.shape[:2], 1, 1) if self.whole_channels else x.shape
         kept = ops.dropout(np.ones(shape, x.dtype), self.p, True, self.rng)
         return ops.where(ops.greater(kept, 0), x * (1 / keep) if inverted and keep else x, 0.0)
-
-    def _mask_shape(self, x: Tensor) -> tuple[int, ...]:
-        return x.shape
 
     def extra_repr(self) -> str:
         return f"p={self.p}" + (f", scale_at={self.scale_at!r}" if self.scale_at != "train" else "")
@@ -63,7 +64,4 @@ class Dropout2d(Dropout):
     Neighbouring pixels say much the same, so that dropping some of them is no noise.  Arguments as in ``Dropout``.
     """
 
-    def _mask_shape(self, x: Tensor) -> tuple[int, ...]:
-        if x.ndim != 4:
-            raise ValueError(f"Dropout2d needs x (N, C, H, W), got {x.shape}")
-        return (*x.shape[:2], 1, 1)
+    whole_channels = True

@@ -1,7 +1,7 @@
 """Losses as layers, named and with their arguments as in PyTorch; each names the operation that it is."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, field, fields
+from dataclasses import KW_ONLY, field
 from typing import Any, ClassVar
 
 from .. import ops
@@ -36,7 +36,7 @@ class Loss(Layer):
                 setattr(self, name, Buffer(ops.tensor(given).data))
 
     def forward(self, *inputs: Any, sample_weight: Any = None) -> Tensor:
-        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings = {name: getattr(self, name) for name in self.settings}
         if sample_weight is None:
             return self.function(*inputs, **settings)
         losses = self.function(*inputs, **settings | {"reduction": "none"})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
 from reprlib import recursive_repr
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options)
+        return self.forward(*inputs, **options) if options else self.forward(*inputs)
 
     # The walk -------------------------------------------------------------------------
 
@@ -179,12 +179,16 @@ class Module:
 class Layer(Module):
     """A module whose annotated attributes are the arguments of its constructor, as in a dataclass, and its repr."""
 
-    def __init_subclass__(cls) -> None:
+    settings: ClassVar[tuple[str, ...]]  # the names of those attributes
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
         dataclass(eq=False, repr=False)(cls)
+        cls.settings = tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        return ", ".join(f"{name}={v!r}" for name, v in values.items() if not isinstance(v, Tensor | Generator))
+        values = {name: getattr(self, name) for name in self.settings}
+        return ", ".join(f"{name}={v!r}" for name, v in values.items() if not isinstance(v, Tensor))
 
 
 def _found(

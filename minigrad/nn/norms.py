@@ -49,7 +49,7 @@ class _BatchNorm(_Norm):
         *,
         bias: bool = True,
     ) -> None:
-        if momentum is not None and not 0 <= momentum <= 1:
+        if momentum is not None and not (isinstance(momentum, int | float | np.number) and 0 <= momentum <= 1):
             raise ValueError(f"{type(self).__name__} needs a momentum in [0, 1] or None, got {momentum!r}")
         super().__init__((count(num_features=num_features),), eps, affine, bias)
         self.num_features, self.track_running_stats = int(num_features), track_running_stats
