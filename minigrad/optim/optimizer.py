@@ -140,8 +140,8 @@ class Optimizer:
     max_norm : last in a step, each unit of a weight of two or more axes, which is
         ``w[u]``, the weights that come into it, is made no longer than this
         (Srebro and Shraibman 2005): ``w[u] <- w[u] * min(1, max_norm / |w[u]|)``.
-        A unit that is not finite stays as it is.  None projects nothing, and is
-        fixed when the optimizer is made.
+        A unit whose norm is not finite stays as it is.  None projects nothing, and
+        is fixed when the optimizer is made.
     no_decay : which parameters have none of the four decays: those of less than two
         axes, as biases and the parameters of norms are, if True; or those for which
         a function of a parameter says so.  They become groups of their own.

@@ -142,6 +142,23 @@ def test_no_unit_is_longer_than_max_norm(target: str, shape: tuple[int, ...], or
     np.testing.assert_array_equal(w[same], before[same])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_projection_has_the_same_bits_for_any_number_of_threads(target: str, order: Any) -> None:
+    start = np.asarray(normal(np.random.default_rng(0), (601, 703)), order=order)
+    before, results = kernels.num_threads(), set()
+    try:
+        for threads in (1, 2, 3):
+            kernels.set_num_threads(threads)
+            w, bias = start.copy("K"), start[0].copy()
+            launch("sgd", (w, np.zeros_like(w), bias, np.zeros_like(bias)), (0.1, *NO_DECAY[:4], 20.0, 0.0))
+            results.add(w.tobytes() + bias.tobytes())
+    finally:
+        kernels.set_num_threads(before)
+    assert len(results) == 1
+    assert not np.array_equal(w, start)
+    np.testing.assert_array_equal(bias, start[0])
+
+
 # The textbook in float64 ----------------------------------------------------------------------------
 
 

@@ -455,6 +455,7 @@ def test_a_gradient_that_is_not_finite_skips_the_step(make: Any, bad: float) -> 
                 after = [a for p, states in optimizer.state.items() for a in (p.data, *states)]
                 assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
                 assert (optimizer.skipped, int(optimizer.step_count)) == (1, 1)
+        assert (optimizer.skipped, int(optimizer.step_count)) == (int(spoiled is not None), 2)
         sides.append(everything(optimizer))
     assert sides[1:] == sides[:1] * 3
 
@@ -530,3 +531,15 @@ def test_micro_batches_add_up_to_a_batch(make: Any) -> None:
             optimizer.step()
         found.append(w.data)
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+def test_units_are_those_of_the_shape_that_a_parameter_has_now() -> None:
+    """The last call of an optimizer is filled anew, with the units too."""
+    w = mg.Tensor(np.ones((8, 4), np.float32), requires_grad=True)
+    sgd = optim.SGD([w], lr=0.1, max_norm=1.0)
+    for shape in ((8, 4), (2, 16)):
+        w.data.resize(shape, refcheck=False)
+        w.data.fill(1)
+        w.grad = mg.zeros(shape)
+        sgd.step()
+        np.testing.assert_allclose(w.data, 1 / np.sqrt(shape[1]), rtol=1e-6)
