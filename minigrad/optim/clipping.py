@@ -17,10 +17,10 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Shorten the gradients, taken as one vector, to ``max_norm`` (Pascanu, Mikolov and Bengio 2013).
 
-    ``norm = sqrt(sum of g^2)`` over all gradients, and ``g <- g * min(1, max_norm / (norm + 1e-6))``, PyTorch's form.
-    Returns the norm before clipping, a 0-d float64 tensor, 0 where nobody has a gradient; ``max_norm=inf`` only
-    measures.  A norm that is not finite makes the gradients NaN, or 0 beside an infinity, as in PyTorch;
-    with ``error_if_nonfinite`` it raises ``RuntimeError`` before a gradient is changed.
+    ``norm = sqrt(sum of g^2)`` over all gradients, and ``g <- g * min(1, max_norm / (norm + 1e-6))``, PyTorch's form
+    (optax and Keras have no 1e-6).  Returns the norm before clipping, a 0-d float64 tensor, 0 where nobody has a
+    gradient; ``max_norm=inf`` only measures.  A norm that is not finite makes the gradients NaN, or 0 beside an
+    infinity, as in PyTorch; with ``error_if_nonfinite`` it raises ``RuntimeError`` before a gradient is changed.
     """
     _check_bound("max_norm", max_norm)
     check_flag("error_if_nonfinite", error_if_nonfinite)
