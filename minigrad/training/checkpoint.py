@@ -26,7 +26,8 @@ def save(path: str | os.PathLike[str], model: Module, *, preprocessing: Transfor
     """
     from safetensors.numpy import save as to_bytes
 
-    parts = {"model": model.state_dict(), "preprocessing": preprocessing.state_dict() if preprocessing else {}}
+    learnt = {} if preprocessing is None else preprocessing.state_dict()
+    parts = {"model": model.state_dict(), "preprocessing": learnt}
     arrays = {f"{part}.{k}": v for part, state in parts.items() for k, v in state.items()}
     content = to_bytes(arrays, {"minigrad": _FORMAT})
     place = Path(path)
