@@ -107,6 +107,9 @@ class Pipeline(Transformer):
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return what all steps have learnt, as arrays by ``<name>.<key>``."""
+        for name, step in self.steps:
+            if not isinstance(step, Transformer):
+                raise TypeError(f"step {name!r} has no state to save, it is no minigrad transformer: {step!r}")
         steps = zip(self._names(), self._transformers(), strict=True)
         return {f"{name}.{key}": value for name, step in steps for key, value in step.state_dict().items()}
 

@@ -35,6 +35,8 @@ def test_agrees_with_the_pipeline_of_scikit_learn_in_both_nestings() -> None:
     np.testing.assert_allclose(theirs([("all", make())]).fit_transform(X), expected)
     foreign = Pipeline([("scale", peer.StandardScaler()), ("rest", Pipeline(make().steps[1:]))])
     np.testing.assert_allclose(foreign.fit_transform(X), expected)
+    with pytest.raises(TypeError, match="step 'scale' has no state to save"):
+        foreign.state_dict()
 
 
 def test_parameters_of_steps() -> None:
