@@ -34,6 +34,9 @@ def reshape(x: Any, /, shape: Any) -> Array:
         return x.reshape(shape, copy=False)
     except ValueError:
         return contiguous(x).reshape(shape)
+    except TypeError:  # NumPy 2.0 knows no copy=
+        y = x.reshape(shape)
+        return y if np.may_share_memory(x, y) else contiguous(x).reshape(shape)
 
 
 @operation(

@@ -167,6 +167,10 @@ def sort(x: Any, axis: Any, descending: bool = False) -> Any:
     return -np.sort(-x, axis) if descending else np.sort(x, axis)
 
 
+def clip(x: Any, min: Any, max: Any) -> Any:
+    return x if min is None and max is None else np.clip(x, min, max)
+
+
 def cummax_places(x: Any, axis: int) -> Any:
     best = np.maximum.accumulate(x, axis)
     return np.apply_along_axis(lambda row: np.searchsorted(row, row), axis, best)
@@ -181,13 +185,13 @@ OWN: dict[str, Callable[..., Any]] = {
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "hardtanh": lambda x, min_val, max_val: np.clip(x, min_val, max_val),
     "im2col": im2col,
-    "clip": np.clip,
+    "clip": clip,
     "cummax": lambda x, axis: np.maximum.accumulate(x.ravel() if axis is None else x, axis or 0),
     "cummax_along": np.maximum.accumulate,
     "cummax_places": cummax_places,
     "cumprod_along": np.cumprod,
     "cumsum_along": np.cumsum,
-    "clip_between": np.clip,
+    "clip_between": clip,
     "cholesky": np.linalg.cholesky,
     "concat_arrays": lambda *arrays, axis: np.concatenate(arrays, axis),
     "dropout_and_mask": dropout,
@@ -231,7 +235,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "relu_grad": lambda dy, y: np.where(y > 0, dy, 0),
-    "reshape": np.reshape,
+    "reshape": lambda x, shape: np.reshape(x, shape),
     "round": np.round,
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "rows_at": lambda weight, indices: (indices[:, None] == np.arange(len(weight))) @ weight,
