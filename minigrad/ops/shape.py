@@ -49,6 +49,7 @@ def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
     return as_array(x).transpose(axes)
 
 
+@composed(Domain("(m,n,k)", attributes={"axis1": (0, -1), "axis2": (1, 0)}), "x")
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
     order = list(range(np.ndim(getattr(x, "data", x))))
@@ -111,11 +112,13 @@ def _parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> tuple[Tensor
     return tuple(parts)
 
 
+@composed(Domain("joined", attributes={"axis": "axis"}), "*arrays")
 def concat(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors along an existing axis; their other lengths must agree."""
     return concat_arrays(*arrays, axis=axis)
 
 
+@composed(Domain(attributes={"axis": (0, -1)}), "*arrays")
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
     return concat_arrays(*[expand_dims(a, axis) for a in arrays], axis=axis)
@@ -124,6 +127,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 # Rearranged -----------------------------------------------------------------------------------------
 
 
+@composed(Domain("(m,n,k)", attributes={"source": (0, -1), "destination": (1, -3)}), "x")
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Axes moved to other places, the others in their order."""
     x = as_tensor(x)
@@ -174,6 +178,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     return reshape(wide, (*before[:-1], before[-1] * count, *after))
 
 
+@composed(Domain("(m,2)", attributes={"sections": (1, 2, (1,), (0, 1)), "axis": (1, -1)}), "x")
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Parts along ``axis``: so many equal ones, or cut before each of the indices."""
     x = as_tensor(x)
@@ -190,6 +195,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     return [getitem(x, (*before, slice(*ends))) for ends in itertools.pairwise([0, *cuts, None])]
 
 
+@composed(Domain("(M,n)", attributes={"axis": (0, -2)}), "x")
 def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``axis``, without that axis: the opposite of ``stack``."""
     x = as_tensor(x)
@@ -223,6 +229,13 @@ def pad_constant(x: Any, /, pad_width: Any, value: float = 0.0) -> Array:
     return out
 
 
+@composed(
+    Domain(
+        "nonempty",
+        attributes={"pad_width": (0, 1, (1, 2)), "mode": ("constant", "edge", "reflect", "symmetric", "wrap")},
+    ),
+    "x",
+)
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
     """More elements before and after each axis, as NumPy's ``pad``.
 
