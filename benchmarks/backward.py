@@ -33,7 +33,6 @@ WHY = {
     "cummax": "the places of the maxima are found anew, and added to one by one",
     "nll_loss": "the forward pass reads an element of a row; all are written backward",
     "x[::2]": "the forward pass is a view; all elements are written backward",
-    "x[index]": "rows are added one by one, for an index may name one twice",
     **dict.fromkeys(["layer_norm", "rms_norm"], "gradients of x and of what scales and shifts it, each a pass over x"),
     **dict.fromkeys(
         ["max_pool2d, 2 x 2", "max_pool2d, 3 x 3, stride 2", "max_pool2d, 3 x 3, stride 1"],
@@ -122,6 +121,7 @@ def composed(side: int) -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ..
     yield "tile", lambda x: mg.tile(x, 2), (x,)
     yield "pad", lambda x: mg.pad(x, 1), (x,)
     yield "x[index]", lambda x: x[labels[::-1]], (x,)
+    yield "embedding, each row twice", lambda w: mg.embedding(labels // 2, w), (x,)
     yield "x[::2]", lambda x: x[::2], (x,)
     yield "x[x > 0]", lambda x: x[t > 0], (x,)
     yield "take_along_axis", lambda x: mg.take_along_axis(x, np.argsort(t), 1), (x,)

@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .domain import Bits, Domain, Integer, Labels, composed
 from .elementwise import equal, exp, where
 from .reductions import sum
-from .shape import reshape
+from .shape import add_at, reshape
 
 ROWS = Domain("nonempty", attributes={"axis": "axis"})
 
@@ -148,7 +148,7 @@ def rows_at_grad(dy: Any, indices: Any, /, count: int) -> Array:
 
     def add(out: Array, dy: Array, indices: Array) -> None:
         out.fill(0)
-        np.add.at(out, indices, dy)
+        add_at(out, indices, dy)
 
     launch_python(add, out, dy, indices, name="rows_at_grad")
     return out

@@ -254,6 +254,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     return x
 
 
+FEW = 8  # times that a row may be named before it pays to sort all of them
+
 # Indexing --------------------------------------------------------------------------------------------
 
 
@@ -308,6 +310,36 @@ def getitem(x: Any, /, index: Any) -> Array:
     return out
 
 
+def add_at(out: Array, index: Any, dy: Array) -> None:
+    """Add ``dy`` to zeros at ``index``, as often as an element is named: ``np.add.at``, quicker for rows and masks."""
+    only = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+    kind = only.dtype.kind if isinstance(only, np.ndarray) else ""
+    if _is_basic(index) or kind == "b":
+        out[index] = dy  # which names nothing twice
+    elif kind and out.ndim > 1 and out.size:
+        _add_rows(out, only.ravel().astype(np.intp), dy.reshape(-1, *out.shape[1:]))
+    else:
+        np.add.at(out, index, dy)
+
+
+def _add_rows(out: Array, index: Array, dy: Array) -> None:
+    """Row i of ``dy`` added to row ``index[i]`` of zeros."""
+    index = np.where(index < 0, index + len(out), index)
+    counts = np.bincount(index, minlength=len(out))
+    most = counts.max(initial=0)
+    if most <= 1:
+        out[index] = dy
+        return
+    order = np.argsort(index, kind="stable")
+    starts = (np.cumsum(counts) - counts)[counts > 0]
+    if most > FEW:
+        out[counts > 0] = np.add.reduceat(dy[order], starts)
+        return
+    for k in range(most):  # the rows that are named for the k-th time
+        again = counts > k
+        out[again] += dy[order[starts[again[counts > 0]] + k]]
+
+
 @operation(
     dy=lambda g, index: getitem(g, index),
     outputs=("dx",),
@@ -320,10 +352,7 @@ def getitem_grad(dy: Any, /, index: Any, shape: tuple[int, ...]) -> Array:
 
     def scatter(out: Array, dy: Array, *arrays: Array) -> None:
         out.fill(0)
-        if _is_basic(index):
-            out[index] = dy
-        else:
-            np.add.at(out, _with_arrays(index, arrays), dy)
+        add_at(out, _with_arrays(index, arrays), dy)
 
     launch_python(scatter, out, dy, *_arrays_in(index), name="getitem_grad")
     return out

@@ -1,6 +1,7 @@
 """Gradients against central differences, at every order: a checker that must be seen to fail."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -220,7 +221,7 @@ class _Level:
             for g, cotangent in zip(gradients, self.cotangents, strict=True):
                 a = float(g[line.i][along] @ line.u[along])
                 known = (line.slope(h, cotangent) for h in line.steps)
-                slope = _judge(a, known, line.name, rtol, atol, lambda c=cotangent, x=line: self.rounding(x, c))
+                slope = _judge(a, known, line.name, rtol, atol, partial(self.rounding, line, cotangent))
             self.terms[line.i][along] = slope.noise / slope.h / (35 * _EPS)
 
     def rounding(self, line: "_Line", cotangent: Array) -> tuple[float, float]:

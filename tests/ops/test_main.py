@@ -28,11 +28,11 @@ BESIDES = {"linear": {"matmul"}, "mean_cross_entropy": {"mean"}}
 
 
 def test_every_public_operation_states_a_domain() -> None:
-    public = {name: getattr(module, name) for module in (ops, linalg, nn.functional) for name in module.__all__}
-    assert {name for name, value in public.items() if not isinstance(getattr(value, "domain", None), Domain)} == set(
-        WITHOUT.split()
-    )
-    assert {value.__name__ for name, value in public.items() if name not in WITHOUT.split()} <= registry().keys()
+    modules = (nn.functional, ops, linalg)  # PyTorch's pad is written by ours, whose domain it shares
+    public = {name: getattr(module, name) for module in modules for name in module.__all__}
+    stated = {name for name, value in public.items() if isinstance(getattr(value, "domain", None), Domain)}
+    assert public.keys() - stated == set(WITHOUT.split())
+    assert {public[name].__name__ for name in stated} <= registry().keys()
     assert registry().keys() == operations().keys()
 
 
