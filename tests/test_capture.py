@@ -306,7 +306,7 @@ def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataOb
             made = [x.detach().requires_grad_() if x.dtype.kind == "f" else x for x in inputs]
             full = [made[tensors.index(i)] if i in tensors else a for i, a in enumerate(args)]
             outputs = operation(*full, **attributes)
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            outputs = tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
             tracked = [y for y in outputs if y.requires_grad]
             leaves = [x for x in made if x.requires_grad]
             if not tracked:

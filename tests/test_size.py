@@ -23,6 +23,7 @@ BUDGETS = {
     "csrc": (4000, ["csrc/*"]),
     "nn": (1150, ["minigrad/nn/*.py"]),
     "optim": (760, ["minigrad/optim/*.py"]),
+    "inspect": (420, ["minigrad/inspect/*.py"]),
 }
 DOCSTRING = re.compile(r'^\s*"""(?:.|\n)*?"""\s*$', re.MULTILINE)
 C_COMMENT = re.compile(r"/\*(?:.|\n)*?\*/|//.*")

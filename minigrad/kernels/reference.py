@@ -186,12 +186,17 @@ def mean(out: Array, x: Array) -> None:
     np.mean(x, axis=_reduced(out, x), keepdims=True, out=out)
 
 
+def _forwards(x: Array) -> Array:
+    """x, copied if it runs backwards: with ``out=`` NumPy 2.0 then finds wrong extrema."""
+    return x.copy() if any(stride < 0 for stride in x.strides) else x
+
+
 def max(out: Array, x: Array) -> None:
-    np.max(x, axis=_reduced(out, x), keepdims=True, out=out)
+    np.max(_forwards(x), axis=_reduced(out, x), keepdims=True, out=out)
 
 
 def min(out: Array, x: Array) -> None:
-    np.min(x, axis=_reduced(out, x), keepdims=True, out=out)
+    np.min(_forwards(x), axis=_reduced(out, x), keepdims=True, out=out)
 
 
 # Matrix products -----------------------------------------------------------------
