@@ -8,6 +8,7 @@ cdef class Recipe:
     cdef public tuple saves
     cdef public tuple takes
     cdef public tuple joint
+    cdef public bint direct
 
 
 cdef class Operation:
@@ -19,6 +20,7 @@ cdef class Operation:
     cdef public object domain
     cdef public tuple inputs
     cdef public int required
+    cdef public bint optional
     cdef public tuple attributes
     cdef public tuple defaults
     cdef public tuple rules

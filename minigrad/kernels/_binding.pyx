@@ -122,6 +122,11 @@ cdef extern from "numpy/ndarraytypes.h":
 cdef extern from "numpy/arrayobject.h":
     object PyDataMem_SetHandler(object handler)
 
+cdef extern from "Python.h":
+    PyObject *item_of "PyList_GET_ITEM"(list items, Py_ssize_t i)
+    PyObject *part_of "PyTuple_GET_ITEM"(tuple parts, Py_ssize_t i)
+    object PyObject_Vectorcall(object function, PyObject **arguments, size_t count, PyObject *names)
+
 ctypedef cnp.ndarray Array
 
 cdef enum:
@@ -1433,32 +1438,108 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
     return out
 
 
-def sole_holder(holder):
-    cdef Array a = holder.data  # a second reference
-    cdef PyObject *base = cnp.PyArray_BASE(a)
-    if (<PyObject *>a).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(a):
+@cython.freelist(64)
+@cython.no_gc
+@cython.final
+cdef class Form:
+    """The shape and dtype of an array, kept without it."""
+
+    cdef object type
+    cdef tuple wide  # the shape, where it has more than four axes
+    cdef int ndim
+    cdef cnp.npy_intp[4] sizes
+
+    @property
+    def dtype(self):
+        return self.type
+
+    @property
+    def shape(self):
+        return tuple([self.sizes[axis] for axis in range(self.ndim)]) if self.wide is None else self.wide
+
+    def __iter__(self):
+        return iter((self.shape, self.type))
+
+
+cdef Py_ssize_t orders = 0
+
+
+cpdef Py_ssize_t next_order():
+    global orders
+    orders += 1
+    return orders
+
+
+cpdef object called(function, list first, tuple rest):
+    cdef PyObject *arguments[16]
+    cdef Py_ssize_t i, n = len(first), more = len(rest)
+    if n + more > 16:
+        return function(*first, *rest)
+    for i in range(n):
+        arguments[i] = item_of(first, i)
+    for i in range(more):
+        arguments[n + i] = part_of(rest, i)
+    return PyObject_Vectorcall(function, arguments, n + more, NULL)
+
+
+cpdef object form_of(x):
+    cdef Array a = x
+    cdef Form form = Form.__new__(Form)
+    cdef int axis
+    form.type = <object>cnp.PyArray_DESCR(a)
+    form.ndim = cnp.PyArray_NDIM(a)
+    if form.ndim > 4:
+        form.wide = x.shape
+    else:
+        for axis in range(form.ndim):
+            form.sizes[axis] = cnp.PyArray_DIM(a, axis)
+    return form
+
+
+cpdef bint has_form(x, form) except -1:
+    cdef Array a = x
+    cdef Form wanted
+    cdef int axis
+    if not isinstance(form, Form):
+        return same_shape(a, form) and (
+            cnp.PyArray_DESCR(a) is cnp.PyArray_DESCR(<Array>form) or a.dtype == form.dtype)
+    wanted = <Form>form
+    if cnp.PyArray_NDIM(a) != wanted.ndim or (<object>cnp.PyArray_DESCR(a) is not wanted.type and a.dtype != wanted.type):
+        return False
+    if wanted.wide is not None:
+        return x.shape == wanted.wide
+    for axis in range(wanted.ndim):
+        if cnp.PyArray_DIM(a, axis) != wanted.sizes[axis]:
+            return False
+    return True
+
+
+cpdef bint same_order(x, like) except -1:
+    cdef Array a = x, b = like
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return True
+
+
+cpdef bint is_floating(x) except -1:
+    cdef int number = cnp.PyArray_TYPE(<Array?>x)
+    return cnp.NPY_FLOAT32 <= number <= cnp.NPY_LONGDOUBLE or number == cnp.NPY_FLOAT16
+
+
+cpdef bint unshared(list tensors, Py_ssize_t i) except -1:
+    cdef object data
+    cdef PyObject *base
+    if item_of(tensors, i).ob_refcnt > 1:
+        return False
+    data = (<object>item_of(tensors, i)).data  # a second reference
+    base = cnp.PyArray_BASE(<Array?>data)
+    if (<PyObject *>data).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(<Array>data):
         return False
     return base == NULL or (cnp.PyArray_CheckExact(<object>base) and base.ob_refcnt == 1
                             and cnp.PyArray_BASE(<Array>base) == NULL
-                            and cnp.PyArray_NBYTES(<Array>base) == cnp.PyArray_NBYTES(a))
-
-
-def has_form(Array x, tuple shape, dtype):
-    cdef int axis, ndim = cnp.PyArray_NDIM(x)
-    if len(shape) != ndim or (<object>cnp.PyArray_DESCR(x) is not dtype and x.dtype != dtype):
-        return False
-    for axis in range(ndim):
-        if cnp.PyArray_DIM(x, axis) != <int64_t>shape[axis]:
-            return False
-    return True
-
-
-def same_order(Array x, Array like):
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(x)):
-        if cnp.PyArray_STRIDE(x, axis) != cnp.PyArray_STRIDE(like, axis):
-            return False
-    return True
+                            and cnp.PyArray_NBYTES(<Array>base) == cnp.PyArray_NBYTES(<Array>data))
 
 
 def empty_array(tuple shape not None, cnp.dtype dtype not None, order="C"):
@@ -1499,12 +1580,13 @@ def linear(x, weight, bias=None, bint relu=False):
     return helpers["linear"](x, weight, bias, relu)
 
 
-def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
+def linear_grad(dy, x, weight, wanted):
     cdef Array g, a, dx = None, dweight = None, dbias = None
+    cdef bint to_x = wanted[0], to_weight = wanted[1], to_bias = len(wanted) > 2 and wanted[2]
     if not (unseen() and plain(dy) and cnp.PyArray_NDIM(<Array>dy) == 2
             and (not to_x or (plain(weight) and cnp.PyArray_NDIM(<Array>weight) == 2))
             and (not to_weight or (plain(x) and cnp.PyArray_NDIM(<Array>x) == 2))):
-        return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+        return helpers["linear_grad"](dy, x, weight, wanted)
     g = <Array>dy
     if to_x:
         dx = matmul(g, weight)
@@ -1512,7 +1594,7 @@ def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
         a = <Array>x
         dweight = empty(2, cnp.PyArray_DIM(g, 1), cnp.PyArray_DIM(a, 1), True)
         if not ran_weight_grad(dweight, a, g) and not ran(matmul_row, (dweight.T, a.T, g), ()):
-            return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+            return helpers["linear_grad"](dy, x, weight, wanted)
     if to_bias:
         dbias = empty(1, cnp.PyArray_DIM(g, 1), 0)
         if not ran_column_sums(dbias, g):

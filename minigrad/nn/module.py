@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd import forget_gradient
+from ..autograd import forget_gradients
 from ..ops.shape import assign_
 from ..random import Generator
 from ..tensor import Tensor
@@ -136,8 +136,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for parameter in self.parameters():
-            forget_gradient(parameter)
+        forget_gradients(self.parameters())
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of the repr."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd import forget_gradient, written
+from ..autograd import forget_gradients, written
 from ..kernels import KERNELS, recording
 from ..kernels.launch import launch, prepare, run_prepared, spent
 from ..tensor import Tensor
@@ -215,8 +215,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for group in self.param_groups:
-            for p in group.params:
-                forget_gradient(p)
+            forget_gradients(group.params)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all state: step count, hyperparameters, slots by group and position."""

@@ -208,7 +208,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "leaky_relu": lambda x, negative_slope: np.where(x > 0, x, negative_slope * x),
     "leaky_relu_grad": lambda dy, x, negative_slope: np.where(x > 0, dy, negative_slope * dy),
     "linear": lambda x, weight, bias: x @ weight.T + (0 if bias is None else bias),
-    "linear_grad": lambda dy, x, weight, to_x, to_weight, to_bias: (dy @ weight, dy.T @ x, dy.sum(0)),
+    "linear_grad": lambda dy, x, weight, wanted: (dy @ weight, dy.T @ x, dy.sum(0)),
     "log_sigmoid": special.log_expit,
     "log_softmax": special.log_softmax,
     "log_softmax_grad": log_softmax_grad,
