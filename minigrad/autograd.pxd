@@ -1,6 +1,6 @@
 cimport cython
 
-from .kernels._binding cimport called, form_of, has_form, is_floating, next_order, same_order, unshared
+from .kernels._binding cimport called, chosen, form_of, has_form, is_floating, next_order, same_order, unshared
 from .operations cimport Operation, Recipe
 from .tensor cimport Storage, Tensor, wrap
 
@@ -48,18 +48,15 @@ cdef object _watch(Node node, str name, object x)
                i=cython.int, index=cython.int)
 cpdef tuple sweep(list roots, list seeds, object targets, bint retain_graph, bint create_graph)
 
-@cython.locals(found=list, seen=set, stack=list, node=Node, other=Node, newest=Py_ssize_t, falling=cython.bint)
+@cython.locals(found=list, seen=set, stack=list, node=Node, last=Py_ssize_t, falling=cython.bint)
 cdef list _reachable(list places)
 
 @cython.locals(slots=list, first=list, node=Node)
 cdef object _accumulate(dict pending, object place, int index, Tensor g, bint create_graph)
 
-@cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, needs=list, known=list, gradients=list,
-               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor)
+@cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, gradients=list,
+               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor, given=cython.Py_ssize_t)
 cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph)
-
-@cython.locals(op=Operation)
-cdef object _ruled(object rule, list arguments, bint direct)
 
 @cython.locals(kind=cython.int, i=cython.int)
 cdef object _revived(Node node, object source, object value, bint create_graph)
@@ -83,6 +80,9 @@ cpdef object forget_gradients(object leaves)
 
 @cython.locals(tensor=Tensor, storage=Storage)
 cpdef object written(list tensors, str writer)
+
+@cython.locals(arrays=list, tensor=Tensor, gradient=Tensor, states=tuple)
+cpdef list ready(list tensors, list found)
 
 cdef bint _shares(object view, object array)
 

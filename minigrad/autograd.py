@@ -26,6 +26,7 @@ from .kernels import recording
 from .kernels.launch import (
     Slot,
     called,
+    chosen,
     form_of,
     has_form,
     is_floating,
@@ -85,10 +86,10 @@ class Node:
 
 def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -> Any:
     """Run the forward function and, where a gradient may be wanted, record a node."""
-    arrays: list[Any] = list(inputs)
+    arrays: list[Any] = [None] * len(inputs)
     tracked = 0  # a bit for each input that requires grad
     for i in range(len(arrays)):
-        x = arrays[i]
+        x = inputs[i]
         if isinstance(x, Tensor):
             tensor = x
             arrays[i] = tensor.data
@@ -100,7 +101,7 @@ def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -
         result = op.forward(*arrays, **dict(zip(op.attributes, attributes, strict=True)))
     else:
         result = called(op.forward, arrays, attributes)
-    if type(result) is not ndarray or len(op.outputs) > 1:
+    if type(result) is not ndarray or not op.single:
         return _apply_rest(op, inputs, arrays, attributes, result, tracked)
     node = None
     if tracked and op.differentiable and is_floating(result):
@@ -159,7 +160,10 @@ def _results(op: Operation, result: Any) -> tuple[Any, ...]:
     results = result if isinstance(result, tuple) else (result,)
     if len(results) != len(op.outputs):
         raise _wrong_results(op, result)
-    if all([type(a) is ndarray or (a is None and len(results) > 1) for a in results]):
+    for a in results:
+        if type(a) is not ndarray and not (a is None and len(results) > 1):
+            break
+    else:
         return results
     arrays = tuple([None if a is None and len(results) > 1 else np.asarray(a) for a in results])
     if any([a is not None and a.dtype.kind not in "fiub" for a in arrays]):
@@ -172,10 +176,10 @@ def _wrong_results(op: Operation, result: Any) -> TypeError:
 
 
 def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tracked: int, mode: int) -> Node:
-    parents: list[Any] = list(inputs)
+    parents: list[Any] = [None] * len(inputs)
     later = False  # whether a parent's second or later output is used
     for i in range(len(parents)):
-        x, parents[i] = parents[i], None
+        x = inputs[i]
         if isinstance(x, Tensor):
             tensor = x
             if tensor._requires_grad:
@@ -283,10 +287,11 @@ def _reachable(places: list[Any]) -> list[Node]:
     """All nodes behind ``places``, oldest first."""
     stack = list(dict.fromkeys([place for place in places if isinstance(place, Node)]))
     seen, found = set(stack), []
-    falling = len(stack) == 1  # whether the nodes came in their order, newest first, as in a chain
+    falling, last = len(stack) == 1, 0  # whether the nodes came in their order, newest first, as in a chain
     while stack:
         node = stack.pop()
-        falling = falling and (not found or node.order < found[-1].order)
+        falling = falling and (node.order < last or not found)
+        last = node.order
         found.append(node)
         for parent in node.parents:
             if isinstance(parent, Node) and parent not in seen:
@@ -332,7 +337,7 @@ def _accumulate(pending: Any, place: Any, index: int, g: Any, create_graph: bool
     first = [g]
     if isinstance(place, Node):
         node = place
-        if len(node.op.outputs) > 1:
+        if not node.op.single:
             first = [None] * len(node.op.outputs)
             first[index] = g
     slots = pending.setdefault(place, first)
@@ -352,48 +357,47 @@ def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: 
     op, recipe, parents, saved = node.op, node.recipe, node.parents, node.saved
     if saved is None:  # another thread has passed here since the sweep began
         _check_saved(node)
-    needs = [parent is not None for parent in parents]
+    direct = recipe.direct and not create_graph and recording.current is None
+    needs: Any = recipe.needs
+    if not direct or wanted is not None:
+        needs = [parent is not None for parent in parents]
     if wanted is not None:
-        for i in range(len(needs)):
+        for i in range(len(parents)):
             index = node.indices[i] if node.indices is not None else 0
             needs[i] = needs[i] and (parents[i] in wanted or (parents[i], index) in targets)
-    direct = recipe.direct and not create_graph and recording.current is None
     if direct:
         cotangent = cotangents[0]
-        known = [cotangent.data, needs, *node.attributes, *saved]
+        g = cotangent.data
     else:
-        known = [cotangents[0] if len(cotangents) == 1 else tuple(cotangents), needs, *node.attributes]
-        for i in range(len(saved)):
-            known.append(_revived(node, recipe.saves[i], saved[i], create_graph))
-    known.append(None)
-    gradients: list[Any] = [None] * len(needs)
+        g = cotangents[0] if len(cotangents) == 1 else tuple(cotangents)
+        saved = [_revived(node, recipe.saves[i], saved[i], create_graph) for i in range(len(saved))]
+    gradients: list[Any] = [None] * len(parents)
+    found: Any = None  # by the joint rule
     if op.joint is not None:
-        gradients = list(_ruled(op.joint, [known[k] for k in recipe.joint], direct))
-        while len(gradients) > len(needs) and gradients[-1] is None:  # for an optional input that was not given
-            gradients.pop()
-        if len(gradients) != len(needs):
-            raise GraphError(f"the rule of {op.name} gave {len(gradients)} gradients for {len(needs)} inputs")
-    for i in range(len(needs)):
-        if not needs[i]:
-            gradients[i] = None
-        elif op.joint is None and op.rules[i] is not None:
-            gradients[i] = _ruled(op.rules[i], [known[k] for k in recipe.takes[i]], direct)
-        if gradients[i] is not None:
+        rule = op.joint.forward if direct else op.joint
+        found = chosen(rule, recipe.joint, g, needs, node.attributes, saved)
+        found = _results(op.joint, found) if direct else list(found)
+        given = len(found)
+        while given > len(parents) and found[given - 1] is None:  # for an optional input that is not there
+            given -= 1
+        if given != len(parents):
+            raise GraphError(f"the rule of {op.name} gave {given} gradients for {len(parents)} inputs")
+    for i in range(len(parents)):
+        if parents[i] is None or not needs[i]:
+            continue
+        if found is not None:
+            gradient = found[i]
+        elif op.rules[i] is None:
+            continue
+        else:
+            rule = op.rules[i].forward if direct else op.rules[i]
+            gradient = chosen(rule, recipe.takes[i], g, needs, node.attributes, saved)
+            if direct and type(gradient) is not ndarray:
+                gradient = _results(op.rules[i], gradient)[0]
+        if gradient is not None:
             index = node.indices[i] if node.indices is not None else 0
-            gradients[i] = _conform(op, gradients[i], parents[i], index)
+            gradients[i] = _conform(op, wrap(gradient, None, 0) if direct else gradient, parents[i], index)
     return gradients
-
-
-def _ruled(rule: Any, arguments: list[Any], direct: bool) -> Any:
-    """What a rule gives: a tensor, or several.  An operation runs ``direct``ly on arrays where nothing records."""
-    if not direct:
-        return rule(*arguments)
-    op = rule
-    result = called(op.forward, arguments, ())
-    if type(result) is ndarray and len(op.outputs) == 1:
-        return wrap(result, None, 0)
-    tensors = [None if a is None else wrap(a, None, 0) for a in _results(op, result)]
-    return tensors if isinstance(result, tuple) else tensors[0]
 
 
 def _revived(node: Node, source: Any, value: Any, create_graph: bool) -> Any:
@@ -603,6 +607,23 @@ def written(tensors: list[Tensor], writer: str) -> None:
         if recorder is not None:
             recorder.wrote(tensor, writer)
         tensor.storage().written(writer, source)
+
+
+def ready(tensors: list[tuple[Tensor, Any]], found: list[Tensor]) -> list[Any]:
+    """Of each tensor with a gradient its array, its states and the gradient's; those tensors go to ``found``."""
+    arrays: list[Any] = []
+    for x, states in tensors:
+        tensor = x
+        if tensor.grad is not None:
+            found.append(tensor)
+            arrays.append(tensor.data)
+            arrays.extend(states)
+            if isinstance(tensor.grad, Tensor):
+                gradient = tensor.grad
+                arrays.append(gradient.data)
+            else:
+                arrays.append(None)
+    return arrays
 
 
 def forget_gradients(leaves: Iterable[Tensor]) -> None:

@@ -9,6 +9,7 @@ cdef class Recipe:
     cdef public tuple takes
     cdef public tuple joint
     cdef public bint direct
+    cdef public tuple needs
 
 
 cdef class Operation:
@@ -21,6 +22,7 @@ cdef class Operation:
     cdef public tuple inputs
     cdef public int required
     cdef public bint optional
+    cdef public bint single
     cdef public tuple attributes
     cdef public tuple defaults
     cdef public tuple rules

@@ -26,9 +26,10 @@ class Recipe:
     takes : for each input the places of its rule's arguments among ``(g, needs, *attributes, *saved)``.
     joint : the places of the joint rule's arguments; behind the last stands None, for what is not kept.
     direct : whether every rule is an operation, so that all can run on arrays where nothing records.
+    needs : for each input whether it requires grad, as those rules take it.
     """
 
-    __slots__ = ("direct", "joint", "names", "saves", "takes")
+    __slots__ = ("direct", "joint", "names", "needs", "saves", "takes")
 
     def __init__(self, op: Operation, tracked: int) -> None:
         wanted = [i for i in range(len(op.inputs)) if tracked >> i & 1]
@@ -43,6 +44,7 @@ class Recipe:
             [tuple(map(known.index, names)) if tracked >> i & 1 else () for i, names in enumerate(op.rule_names)]
         )
         self.joint = tuple([known.index(name) if name in known else len(known) for name in op.joint_names])
+        self.needs = tuple([bool(tracked >> i & 1) for i in range(len(op.inputs))])
         rules = [op.joint] if op.joint is not None else [op.rules[i] for i in wanted if op.rules[i] is not None]
         alone = len(op.outputs) == 1 and not op.variadic
         self.direct = alone and all(isinstance(rule, Operation) and not rule.view for rule in rules)
@@ -85,6 +87,7 @@ class Operation:
             raise TypeError(f"{self.name} has rules for {sorted(rules)}, but its inputs are {self.inputs}")
         self.rule_names = tuple(_parameters(rule) for rule in self.rules)
         self.joint_names = _parameters(joint)
+        self.single = len(self.outputs) == 1
         self.sources = self._sources()
         self.differentiable = joint is not None or any(self.rules)
         self._recipes: dict[int, Recipe] = {}

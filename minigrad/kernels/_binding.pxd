@@ -7,3 +7,5 @@ cpdef bint is_floating(x) except -1
 cpdef bint unshared(list tensors, Py_ssize_t i) except -1
 cpdef Py_ssize_t next_order()
 cpdef object called(function, list first, tuple rest)
+cpdef object chosen(function, tuple places, g, needs, tuple attributes, list saved)
+cpdef Py_ssize_t address(x)

@@ -776,7 +776,7 @@ cdef class Call:
         cdef Array a, first = None
         cdef void **pointer = <void **>self.c.array[0]
         cdef int64_t *size = <int64_t *>self.c.array[1]
-        if row is not self.row or scalars is not self.scalars or n != len(self.arrays) or not self.native or use_reference:
+        if row is not self.row or scalars is not self.scalars or n != self.c.size[0] * group or not self.native or use_reference:
             return False
         for i in range(n):
             a = <Array>arrays[i]
@@ -1342,15 +1342,18 @@ def prepare(name, tuple arrays not None, tuple scalars not None=(), Call before=
     return Call(row, arrays, scalars)
 
 
+def pass_on(call):
+    if unseen() and isinstance(call, Call):
+        (<Call>call).run()
+    else:
+        helpers["pass_on"](call)
+
+
 def spent(call):
-    cdef Call done
-    cdef int last
     if not unseen() or not isinstance(call, Call):
         return None
-    done = <Call>call
-    last = done.row.arrays - 1
-    done.arrays = tuple([None if i % (last + 1) == last else a for i, a in enumerate(done.arrays)])
-    return done
+    (<Call>call).arrays = ()  # its pointers stay, for as many arrays
+    return call
 
 
 def unary(name, x, *scalars):
@@ -1470,6 +1473,10 @@ cpdef Py_ssize_t next_order():
     return orders
 
 
+cpdef Py_ssize_t address(x):
+    return <Py_ssize_t><PyObject *>x
+
+
 cpdef object called(function, list first, tuple rest):
     cdef PyObject *arguments[16]
     cdef Py_ssize_t i, n = len(first), more = len(rest)
@@ -1480,6 +1487,24 @@ cpdef object called(function, list first, tuple rest):
     for i in range(more):
         arguments[n + i] = part_of(rest, i)
     return PyObject_Vectorcall(function, arguments, n + more, NULL)
+
+
+cpdef object chosen(function, tuple places, g, needs, tuple attributes, list saved):
+    cdef PyObject *arguments[16]
+    cdef Py_ssize_t i, k, n = len(places), between = len(attributes)
+    if n > 16:
+        return helpers["chosen"](function, places, g, needs, attributes, saved)
+    for i in range(n):
+        k = <object>part_of(places, i)
+        if k < 2:
+            arguments[i] = <PyObject *>(needs if k else g)
+        elif k - 2 < between:
+            arguments[i] = part_of(attributes, k - 2)
+        elif k - 2 - between < len(saved):
+            arguments[i] = item_of(saved, k - 2 - between)
+        else:
+            arguments[i] = <PyObject *>None
+    return PyObject_Vectorcall(function, arguments, n, NULL)
 
 
 cpdef object form_of(x):
@@ -1658,6 +1683,7 @@ def rows(name, *arrays):
 cdef mg_call losses  # of ``cross_entropy`` and its gradient
 losses.size[:] = [1, 1, 1, 1]
 losses.itemsize[:] = [4, 4, 4, 8]
+cdef float each_row[FEW]  # a number for each of so few rows
 cdef mg_call average  # of the losses
 average.arrays, average.kernel = 2, mean_row.index
 average.size[:] = [1, 1, 1, 1]
@@ -1677,43 +1703,45 @@ cdef inline bint classified(x, labels) noexcept:
 
 
 def cross_entropy(x, labels, bint mean):
-    cdef Array each, out
+    cdef Array out
     cdef int64_t n
     if classified(x, labels):
         n = cnp.PyArray_DIM(<Array>x, 0)
-        each = empty(1, n, 0)
+        out = empty(not mean, n, 0)
         losses.kernel, losses.arrays, losses.work = losses_row.index, 3, cnp.PyArray_SIZE(<Array>x)
         losses.size[2], losses.size[3] = n, cnp.PyArray_DIM(<Array>x, 1)
-        losses.array[0], losses.array[1] = cnp.PyArray_DATA(each), cnp.PyArray_DATA(<Array>x)
+        losses.array[0], losses.array[1] = each_row if mean else cnp.PyArray_DATA(out), cnp.PyArray_DATA(<Array>x)
         losses.array[2] = cnp.PyArray_DATA(<Array>labels)
         if mg_run(&losses) == MG_OK:
             if not mean:
-                return each
-            out = empty(0, 0, 0)
+                return out
             average.size[3] = average.work = n
-            average.array[0], average.array[1] = cnp.PyArray_DATA(out), cnp.PyArray_DATA(each)
+            average.array[0], average.array[1] = cnp.PyArray_DATA(out), each_row
             if mg_run(&average) == MG_OK:
                 return out
     return helpers["cross_entropy"](x, labels, mean)
 
 
 def cross_entropy_grad(dy, x, labels):
-    cdef Array each, out
+    cdef Array out
     cdef int64_t n, i
     cdef float share
+    cdef void *each = NULL
     if plain(dy) and classified(x, labels):
         n = cnp.PyArray_DIM(<Array>x, 0)
-        each = <Array>dy
-        if cnp.PyArray_NDIM(each) == 0:
-            share = (<float *>cnp.PyArray_DATA(each))[0] / <float>n
-            each = empty(1, n, 0)
+        if cnp.PyArray_NDIM(<Array>dy) == 0:
+            share = (<float *>cnp.PyArray_DATA(<Array>dy))[0] / <float>n
             for i in range(n):
-                (<float *>cnp.PyArray_DATA(each))[i] = share
-        if cnp.PyArray_NDIM(each) == 1 and cnp.PyArray_DIM(each, 0) == n and cnp.PyArray_IS_C_CONTIGUOUS(each):
+                each_row[i] = share
+            each = each_row
+        elif (cnp.PyArray_NDIM(<Array>dy) == 1 and cnp.PyArray_DIM(<Array>dy, 0) == n
+                and cnp.PyArray_IS_C_CONTIGUOUS(<Array>dy)):
+            each = cnp.PyArray_DATA(<Array>dy)
+        if each != NULL:
             out = empty(2, n, cnp.PyArray_DIM(<Array>x, 1))
             losses.kernel, losses.arrays, losses.work = losses_grad_row.index, 4, cnp.PyArray_SIZE(<Array>x)
             losses.size[2], losses.size[3] = n, cnp.PyArray_DIM(<Array>x, 1)
-            losses.array[0], losses.array[1] = cnp.PyArray_DATA(out), cnp.PyArray_DATA(each)
+            losses.array[0], losses.array[1] = cnp.PyArray_DATA(out), each
             losses.array[2], losses.array[3] = cnp.PyArray_DATA(<Array>x), cnp.PyArray_DATA(<Array>labels)
             if mg_run(&losses) == MG_OK:
                 return out
@@ -1740,6 +1768,8 @@ cdef bint same_layout(Array a, Array b) noexcept:
         return False
     if cnp.PyArray_SIZE(a) == 0:
         return True
+    if cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_IS_C_CONTIGUOUS(b):
+        return cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a)
     for axis in range(cnp.PyArray_NDIM(a)):
         if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
             return False

@@ -198,7 +198,9 @@ def observe(observer: Callable[[Any], None]) -> AbstractContextManager[None]:
     return _slot.observe(observer)
 
 
-def _pass(call: Any) -> None:
+@_quick
+def pass_on(call: Any) -> None:
+    """Run a call, or hand it to the observer, who does."""
     if _slot.observer is None:
         call.run()
     else:
@@ -216,7 +218,7 @@ def launch(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (
     """
     call = Call(_ROWS[name], arrays, scalars)
     if call.ready:
-        _pass(call)
+        pass_on(call)
     else:
         _launch_copied(KERNELS[name], arrays, scalars)
 
@@ -237,7 +239,7 @@ def spent(call: Any) -> Any:
     return None
 
 
-run_prepared = _pass
+run_prepared = pass_on
 
 
 def launch_python(function: Callable[..., None], *arrays: Array, name: str = "", outputs: int = 1) -> None:
@@ -247,7 +249,7 @@ def launch_python(function: Callable[..., None], *arrays: Array, name: str = "",
     """
     call = PythonCall(function, arrays, name)
     call.outputs = outputs
-    _pass(call)
+    pass_on(call)
 
 
 def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:
@@ -267,7 +269,7 @@ def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar
         settled.append(fresh)
     if row.family == "MATMUL":
         settled = [_fold_batch(a) if row.name != "linear" else a for a in settled]
-    _pass(Call(_ROWS[row.name], tuple(settled), scalars))
+    pass_on(Call(_ROWS[row.name], tuple(settled), scalars))
     for a, fresh in zip(arrays[:outputs], settled[:outputs], strict=True):
         launch("copy", (a, fresh.reshape(a.shape)))
 
@@ -299,9 +301,24 @@ def next_order() -> int:
 
 
 @_quick
+def address(x: Any) -> int:
+    """Which object it is: ``id``."""
+    return id(x)
+
+
+@_quick
 def called(function: Callable[..., Any], first: list[Any], rest: tuple[Any, ...]) -> Any:
     """``function(*first, *rest)``."""
     return function(*first, *rest)
+
+
+@_quick
+def chosen(
+    function: Callable[..., Any], places: tuple[int, ...], g: Any, needs: Any, attributes: tuple[Any, ...], saved: list[Any]
+) -> Any:
+    """``function`` of what stands at ``places`` in ``(g, needs, *attributes, *saved, None)``."""
+    known = (g, needs, *attributes, *saved, None)
+    return function(*[known[k] for k in places])
 
 
 @_quick

@@ -49,6 +49,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *inputs: Any) -> Any:
+        if len(inputs) == 1:  # as most are, and quicker than a star
+            return self.forward(inputs[0])
         return self.forward(*inputs)
 
     # The walk -------------------------------------------------------------------------
