@@ -27,7 +27,7 @@ cdef int RECORDING, DEBUGGING, OUTPUT, INPUT, SHAPE, INPUTS, SHAPES
 cpdef object apply(Operation op, tuple inputs, tuple attributes)
 
 @cython.locals(tensors=list, results=tuple, node=Node, mode=cython.int)
-cdef object _apply_rest(Operation op, tuple inputs, list arrays, tuple attributes, object result, object tracked)
+cdef object _apply_rest(Operation op, tuple inputs, list arrays, tuple attributes, object result, long long tracked)
 
 @cython.locals(tensor=Tensor)
 cdef object _share(Tensor y, object x)
@@ -39,24 +39,24 @@ cdef tuple _results(Operation op, object result)
 
 @cython.locals(parents=list, later=cython.bint, saved=list, node=Node, tensor=Tensor, recipe=Recipe,
                i=cython.int, kind=cython.int)
-cdef Node _record(Operation op, tuple inputs, list arrays, tuple attributes, tuple results, object tracked, int mode)
+cdef Node _record(Operation op, tuple inputs, list arrays, tuple attributes, tuple results, long long tracked, int mode)
 
 @cython.locals(storage=Storage, tensor=Tensor)
 cdef object _watch(Node node, str name, object x)
 
 @cython.locals(nodes=list, node=Node, pending=dict, arrived=dict, cotangents=list, gradients=list, parents=tuple,
-               i=cython.int, index=cython.int)
+               recorded=cython.bint, i=cython.int, index=cython.int)
 cpdef tuple sweep(list roots, list seeds, object targets, bint retain_graph, bint create_graph)
 
-@cython.locals(found=list, seen=set, stack=list, node=Node, last=Py_ssize_t, falling=cython.bint)
+@cython.locals(found=list, seen=set, stack=list, node=Node, last=cython.Py_ssize_t, falling=cython.bint)
 cdef list _reachable(list places)
 
 @cython.locals(slots=list, first=list, node=Node)
 cdef object _accumulate(dict pending, object place, int index, Tensor g, bint create_graph)
 
 @cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, gradients=list,
-               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor, given=cython.Py_ssize_t)
-cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph)
+               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor, rule=Operation, given=cython.Py_ssize_t)
+cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph, bint recorded)
 
 @cython.locals(kind=cython.int, i=cython.int)
 cdef object _revived(Node node, object source, object value, bint create_graph)

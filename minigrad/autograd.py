@@ -185,10 +185,13 @@ def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tr
             if tensor._requires_grad:
                 parents[i] = tensor if tensor.node is None else tensor.node
                 later |= tensor.index > 0
-    node = Node()
+    node = Node.__new__(Node)
     node.op, node.parents, node.attributes = op, tuple(parents), attributes
     node.indices = tuple([x.index if isinstance(x, Tensor) else 0 for x in inputs]) if later else None
-    recipe = node.recipe = op.recipe(tracked)
+    recipe = op.recipes.get(tracked)
+    if recipe is None:
+        recipe = op.recipe(tracked)
+    node.recipe = recipe
     saved: list[Any] = []
     node.saved, node.versions = saved, None
     for kind, i in recipe.saves:
@@ -259,6 +262,7 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
     for i in range(len(roots)):
         place, index = roots[i]
         _accumulate(pending, place, index, seeds[i], create_graph)
+    recorded = create_graph or recording.current is not None  # in a graph, or by a recorder
     while nodes:
         node = nodes.pop()
         cotangents = pending.pop(node, None)
@@ -271,7 +275,7 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
         if wanted is not None and node not in wanted:
             continue
         parents, indices = node.parents, node.indices
-        gradients = _step(node, cotangents, wanted, targets, create_graph)
+        gradients = _step(node, cotangents, wanted, targets, create_graph, recorded)
         for i in range(len(gradients)):
             if gradients[i] is not None:
                 index = indices[i] if indices is not None else 0
@@ -285,8 +289,13 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
 
 def _reachable(places: list[Any]) -> list[Node]:
     """All nodes behind ``places``, oldest first."""
-    stack = list(dict.fromkeys([place for place in places if isinstance(place, Node)]))
-    seen, found = set(stack), []
+    stack: list[Node] = []
+    seen: set[Any] = set()
+    found: list[Node] = []
+    for place in places:
+        if isinstance(place, Node) and place not in seen:
+            seen.add(place)
+            stack.append(place)
     falling, last = len(stack) == 1, 0  # whether the nodes came in their order, newest first, as in a chain
     while stack:
         node = stack.pop()
@@ -352,12 +361,14 @@ def _accumulate(pending: Any, place: Any, index: int, g: Any, create_graph: bool
         slots[index] = ops.add(slots[index], g)
 
 
-def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool) -> list[Any]:
-    """The gradients of a node's parents: its rules, applied."""
+def _step(
+    node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool, recorded: bool
+) -> list[Any]:
+    """The gradients of a node's parents: its rules, applied.  Operations as rules run on arrays, if not ``recorded``."""
     op, recipe, parents, saved = node.op, node.recipe, node.parents, node.saved
     if saved is None:  # another thread has passed here since the sweep began
         _check_saved(node)
-    direct = recipe.direct and not create_graph and recording.current is None
+    direct = recipe.direct and not recorded
     needs: Any = recipe.needs
     if not direct or wanted is not None:
         needs = [parent is not None for parent in parents]
@@ -374,9 +385,11 @@ def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: 
     gradients: list[Any] = [None] * len(parents)
     found: Any = None  # by the joint rule
     if op.joint is not None:
-        rule = op.joint.forward if direct else op.joint
-        found = chosen(rule, recipe.joint, g, needs, node.attributes, saved)
-        found = _results(op.joint, found) if direct else list(found)
+        if direct:
+            rule = op.joint
+            found = _results(rule, chosen(rule.forward, recipe.joint, g, needs, node.attributes, saved))
+        else:
+            found = list(chosen(op.joint, recipe.joint, g, needs, node.attributes, saved))
         given = len(found)
         while given > len(parents) and found[given - 1] is None:  # for an optional input that is not there
             given -= 1
@@ -389,11 +402,13 @@ def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: 
             gradient = found[i]
         elif op.rules[i] is None:
             continue
+        elif direct:
+            rule = op.rules[i]
+            gradient = chosen(rule.forward, recipe.takes[i], g, needs, node.attributes, saved)
+            if type(gradient) is not ndarray:
+                gradient = _results(rule, gradient)[0]
         else:
-            rule = op.rules[i].forward if direct else op.rules[i]
-            gradient = chosen(rule, recipe.takes[i], g, needs, node.attributes, saved)
-            if direct and type(gradient) is not ndarray:
-                gradient = _results(op.rules[i], gradient)[0]
+            gradient = chosen(op.rules[i], recipe.takes[i], g, needs, node.attributes, saved)
         if gradient is not None:
             index = node.indices[i] if node.indices is not None else 0
             gradients[i] = _conform(op, wrap(gradient, None, 0) if direct else gradient, parents[i], index)
@@ -430,8 +445,10 @@ def _conform(op: Operation, g: Any, parent: Any, index: int) -> Tensor:
     else:
         leaf = parent
         like = leaf.data
-    if isinstance(g, Tensor) and has_form(g.data, like):
-        return g
+    if isinstance(g, Tensor):
+        gradient = g
+        if has_form(gradient.data, like):
+            return gradient
     shape, dtype = form_of(like) if isinstance(like, ndarray) else like
     gradient = g if isinstance(g, Tensor) else Tensor(np.asarray(g, dtype))
     found = gradient.data.shape

@@ -30,7 +30,7 @@ cdef class Operation:
     cdef public tuple joint_names
     cdef public dict sources
     cdef public dict uses
-    cdef public dict _recipes
+    cdef public dict recipes
     cdef public bint broadcasts
     cdef public bint view
     cdef public bint variadic

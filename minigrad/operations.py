@@ -90,7 +90,7 @@ class Operation:
         self.single = len(self.outputs) == 1
         self.sources = self._sources()
         self.differentiable = joint is not None or any(self.rules)
-        self._recipes: dict[int, Recipe] = {}
+        self.recipes: dict[int, Recipe] = {}
 
     def _sources(self) -> dict[str, tuple[int, int]]:
         """Where the value of each name that a rule may use comes from."""
@@ -109,9 +109,9 @@ class Operation:
 
     def recipe(self, tracked: int) -> Recipe:
         """What to save and what the rules take when the inputs in the bit set ``tracked`` require grad."""
-        found = self._recipes.get(tracked)
+        found = self.recipes.get(tracked)
         if found is None:
-            found = self._recipes[tracked] = Recipe(self, tracked)
+            found = self.recipes[tracked] = Recipe(self, tracked)
         return found
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -10,6 +10,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, llabs, malloc
 from libc.string cimport memcpy, memset, strcpy
@@ -121,6 +122,8 @@ cdef extern from "numpy/ndarraytypes.h":
 
 cdef extern from "numpy/arrayobject.h":
     object PyDataMem_SetHandler(object handler)
+    object PyArray_NewFromDescr(type kind, cnp.dtype descriptor, int ndim, cnp.npy_intp *shape, cnp.npy_intp *strides,
+                                void *data, int flags, PyObject *like)
 
 cdef extern from "Python.h":
     PyObject *item_of "PyList_GET_ITEM"(list items, Py_ssize_t i)
@@ -209,10 +212,14 @@ cdef Array fresh(int ndim, cnp.npy_intp *shape, int dtype, bint column_major):
     """Memory for a result; a large one takes what another has given back."""
     cdef int64_t size = 1
     cdef int axis
+    cdef cnp.dtype descriptor
     for axis in range(ndim):
         size *= shape[axis]
     if size < LARGE:
-        return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
+        descriptor = cnp.PyArray_DescrFromType(dtype)
+        Py_INCREF(descriptor)  # which goes to the array
+        return PyArray_NewFromDescr(cnp.ndarray, descriptor, ndim, shape, NULL, NULL,
+                                    cnp.NPY_ARRAY_F_CONTIGUOUS if column_major else 0, NULL)
     before = PyDataMem_SetHandler(handler)
     try:
         return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
@@ -1614,7 +1621,10 @@ def linear_grad(dy, x, weight, wanted):
         return helpers["linear_grad"](dy, x, weight, wanted)
     g = <Array>dy
     if to_x:
-        dx = matmul(g, weight)
+        if cnp.PyArray_DIM(g, 1) == cnp.PyArray_DIM(<Array>weight, 0):
+            dx = empty(2, cnp.PyArray_DIM(g, 0), cnp.PyArray_DIM(<Array>weight, 1))
+        if dx is None or not ran_product(matmul_row, dx, g, <Array>weight):
+            dx = matmul(g, weight)
     if to_weight:
         a = <Array>x
         dweight = empty(2, cnp.PyArray_DIM(g, 1), cnp.PyArray_DIM(a, 1), True)
