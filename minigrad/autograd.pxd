@@ -48,7 +48,7 @@ cdef object _watch(Node node, str name, object x)
                recorded=cython.bint, i=cython.int, index=cython.int)
 cpdef tuple sweep(list roots, list seeds, object targets, bint retain_graph, bint create_graph)
 
-@cython.locals(found=list, seen=set, stack=list, node=Node, last=cython.Py_ssize_t, falling=cython.bint)
+@cython.locals(found=list, seen=set, stack=list, node=Node, chain=cython.bint)
 cdef list _reachable(list places)
 
 @cython.locals(slots=list, first=list, node=Node)

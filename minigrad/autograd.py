@@ -100,7 +100,7 @@ def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -
     if op.variadic:
         result = op.forward(*arrays, **dict(zip(op.attributes, attributes, strict=True)))
     else:
-        result = called(op.forward, arrays, attributes)
+        result = called(op.quick, arrays, attributes)
     if type(result) is not ndarray or not op.single:
         return _apply_rest(op, inputs, arrays, attributes, result, tracked)
     node = None
@@ -289,24 +289,22 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
 
 def _reachable(places: list[Any]) -> list[Node]:
     """All nodes behind ``places``, oldest first."""
-    stack: list[Node] = []
+    stack: list[Any] = [place for place in places if isinstance(place, Node)]
     seen: set[Any] = set()
     found: list[Node] = []
-    for place in places:
-        if isinstance(place, Node) and place not in seen:
-            seen.add(place)
-            stack.append(place)
-    falling, last = len(stack) == 1, 0  # whether the nodes came in their order, newest first, as in a chain
+    chain = True  # so far one node after the other, each older than the last: none can have been seen
     while stack:
         node = stack.pop()
-        falling = falling and (node.order < last or not found)
-        last = node.order
+        if stack or not chain:
+            chain = False
+            if node in seen:
+                continue
+            seen.add(node)
         found.append(node)
         for parent in node.parents:
-            if isinstance(parent, Node) and parent not in seen:
-                seen.add(parent)
+            if isinstance(parent, Node):
                 stack.append(parent)
-    if falling:
+    if chain:
         found.reverse()
     else:
         found.sort(key=_order_of)
@@ -387,7 +385,7 @@ def _step(
     if op.joint is not None:
         if direct:
             rule = op.joint
-            found = _results(rule, chosen(rule.forward, recipe.joint, g, needs, node.attributes, saved))
+            found = _results(rule, chosen(rule.quick, recipe.joint, g, needs, node.attributes, saved))
         else:
             found = list(chosen(op.joint, recipe.joint, g, needs, node.attributes, saved))
         given = len(found)
@@ -404,7 +402,7 @@ def _step(
             continue
         elif direct:
             rule = op.rules[i]
-            gradient = chosen(rule.forward, recipe.takes[i], g, needs, node.attributes, saved)
+            gradient = chosen(rule.quick, recipe.takes[i], g, needs, node.attributes, saved)
             if type(gradient) is not ndarray:
                 gradient = _results(rule, gradient)[0]
         else:

@@ -15,6 +15,7 @@ cdef class Recipe:
 cdef class Operation:
     cdef dict __dict__
     cdef public object forward
+    cdef public object quick
     cdef public str name
     cdef public object joint
     cdef public tuple outputs

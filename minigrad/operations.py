@@ -63,8 +63,10 @@ class Operation:
         view: bool,
         domain: Any,
         uses: dict[str, tuple[str, ...]],
+        quick: Callable[..., Any] | None,
     ) -> None:
         self.forward = forward
+        self.quick = forward if quick is None else quick
         self.name = forward.__name__
         self.__name__ = self.name
         self.__doc__ = forward.__doc__
@@ -192,6 +194,7 @@ def operation(
     view: bool = False,
     domain: Any = None,
     uses: dict[str, tuple[str, ...]] | None = None,
+    quick: Callable[..., Any] | None = None,
     **rules: Rule | None,
 ) -> Declaration:
     """Make an operation of a forward function on arrays.
@@ -212,6 +215,7 @@ def operation(
 
     joint : one rule for all inputs, giving a tuple of gradients (None where there is none).
     uses : what the joint rule reads for the gradient of an input; it is given None for what no gradient needs.
+    quick : a helper that the forward function only calls with its own arguments: the engine calls it directly.
     broadcasts : inputs broadcast against each other; the engine sums the gradients back.
     view : the output may share the memory of the first input.
     domain : where the operation is defined and smooth, for the property tests.
@@ -227,6 +231,6 @@ def operation(
     """
 
     def decorate(forward: Callable[..., Any]) -> Any:
-        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain, uses or {})
+        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain, uses or {}, quick)
 
     return decorate

@@ -1496,6 +1496,12 @@ cpdef object called(function, list first, tuple rest):
     return PyObject_Vectorcall(function, arguments, n + more, NULL)
 
 
+def in_turn(functions, x, usual):
+    for function in functions:
+        x = function.forward(x) if type(function).__call__ is usual else function(x)
+    return x
+
+
 cpdef object chosen(function, tuple places, g, needs, tuple attributes, list saved):
     cdef PyObject *arguments[16]
     cdef Py_ssize_t i, k, n = len(places), between = len(attributes)
@@ -1712,7 +1718,7 @@ cdef inline bint classified(x, labels) noexcept:
             and cnp.PyArray_DIM(<Array>x, 0) == cnp.PyArray_DIM(<Array>labels, 0))
 
 
-def cross_entropy(x, labels, bint mean):
+def cross_entropy(x, labels, bint mean=True):
     cdef Array out
     cdef int64_t n
     if classified(x, labels):

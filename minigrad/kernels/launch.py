@@ -313,6 +313,14 @@ def called(function: Callable[..., Any], first: list[Any], rest: tuple[Any, ...]
 
 
 @_quick
+def in_turn(functions: list[Any], x: Any, usual: Any) -> Any:
+    """``x`` through one function after the other; a type whose ``__call__`` is the ``usual`` one only calls ``forward``."""
+    for function in functions:
+        x = function(x)
+    return x
+
+
+@_quick
 def chosen(
     function: Callable[..., Any], places: tuple[int, ...], g: Any, needs: Any, attributes: tuple[Any, ...], saved: list[Any]
 ) -> Any:
@@ -632,7 +640,7 @@ def linear_grad(
 
 
 @_quick
-def cross_entropy(x: Any, labels: Any, mean: bool) -> Array:
+def cross_entropy(x: Any, labels: Any, mean: bool = True) -> Array:
     """Of each row of x (N, C) with labels (N,), or the mean over the rows."""
     x, labels = as_array(x), as_array(labels)
     labels = _class_indices(labels, x)

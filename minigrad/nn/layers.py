@@ -7,6 +7,7 @@ from typing import Any, overload
 import numpy as np
 
 from .. import ops
+from ..kernels.launch import in_turn
 from ..ops.neural import keep_count
 from ..random import Generator, as_generator
 from ..tensor import Tensor
@@ -87,9 +88,7 @@ class Sequential(Module):
         self._modules = list(modules)
 
     def forward(self, x: Any) -> Any:
-        for module in self._modules:
-            x = module(x)
-        return x
+        return in_turn(self._modules, x, Module.__call__)
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -419,6 +420,7 @@ def sigmoid(x: Any, /) -> Array:
 @operation(
     dy=lambda g, y: relu_grad(g, y),
     outputs=("dx",),
+    quick=partial(elementwise, "relu_grad"),
     broadcasts=True,
     domain=Domain("broadcast", {"y": Real(exclude=(0,))}),
 )
@@ -427,7 +429,9 @@ def relu_grad(dy: Any, y: Any, /) -> Array:
     return elementwise("relu_grad", dy, y)
 
 
-@operation(x=relu_grad, domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
+@operation(
+    x=relu_grad, quick=partial(unary, "relu"), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0")
+)
 def relu(x: Any, /) -> Array:
     """``max(x, 0)``, with gradient 0 at 0."""
     return unary("relu", x)

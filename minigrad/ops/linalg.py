@@ -59,6 +59,7 @@ def _rows(x: Any) -> Any:
     x=lambda g, dy: matmul(dy, g[1]) if g[1] is not None else None,
     weight=lambda g, dy: matmul(_rows(dy).T, _rows(g[0])) if g[0] is not None else None,
     outputs=("dx", "dweight", "dbias"),
+    quick=launch.linear_grad,
     domain=Domain("(n,o),(n,i),(o,i)", attributes={"wanted": ((True, True, True),)}),
 )
 def linear_grad(dy: Any, x: Any, weight: Any, /, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
@@ -72,6 +73,7 @@ def linear_grad(dy: Any, x: Any, weight: Any, /, wanted: Sequence[bool]) -> tupl
 
 @operation(
     joint=linear_grad,
+    quick=launch.linear,
     uses={"x": ("weight",), "weight": ("x",), "bias": ()},
     domain=Domain("(...,i),(o,i),(o)"),
 )

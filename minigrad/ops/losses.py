@@ -222,6 +222,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     ),
     x=lambda g, dy, x: softmax_grad(g * (dy.reshape(-1, 1) if dy.ndim else dy / len(x)), softmax(x)),
     outputs=("dx",),
+    quick=kernels.cross_entropy_grad,
     domain=Domain("(n),(n,C),(n)", {"labels": Labels("x")}),
 )
 def sample_cross_entropy_grad(dy: Any, x: Any, labels: Any, /) -> Array:
@@ -240,11 +241,12 @@ def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
 
 @operation(
     x=sample_cross_entropy_grad,
+    quick=kernels.cross_entropy,
     domain=Domain("(N,C),(N)", {"labels": Labels("x")}),
 )
 def mean_cross_entropy(x: Any, labels: Any, /) -> Array:
     """The mean of ``sample_cross_entropy`` over the rows, as one operation."""
-    return kernels.cross_entropy(x, labels, True)
+    return kernels.cross_entropy(x, labels)
 
 
 def _over_samples(slopes: Any, shape: tuple[int, ...]) -> Any:
