@@ -55,8 +55,11 @@ cdef list _reachable(list places)
 cdef object _accumulate(dict pending, object place, int index, Tensor g, bint create_graph)
 
 @cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, gradients=list,
-               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor, rule=Operation, given=cython.Py_ssize_t)
+               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor, given=cython.Py_ssize_t)
 cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph, bint recorded)
+
+@cython.locals(op=Operation)
+cdef object _ruled(object rule, bint direct, tuple places, object g, object needs, tuple attributes, list saved)
 
 @cython.locals(kind=cython.int, i=cython.int)
 cdef object _revived(Node node, object source, object value, bint create_graph)

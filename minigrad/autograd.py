@@ -359,10 +359,11 @@ def _accumulate(pending: Any, place: Any, index: int, g: Any, create_graph: bool
         slots[index] = ops.add(slots[index], g)
 
 
-def _step(
-    node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool, recorded: bool
-) -> list[Any]:
-    """The gradients of a node's parents: its rules, applied.  Operations as rules run on arrays, if not ``recorded``."""
+def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool, recorded: bool) -> list[Any]:
+    """The gradients of a node's parents: its rules, applied.
+
+    recorded : whether somebody records, so that operations as rules must not run on arrays.
+    """
     op, recipe, parents, saved = node.op, node.recipe, node.parents, node.saved
     if saved is None:  # another thread has passed here since the sweep began
         _check_saved(node)
@@ -381,36 +382,36 @@ def _step(
         g = cotangents[0] if len(cotangents) == 1 else tuple(cotangents)
         saved = [_revived(node, recipe.saves[i], saved[i], create_graph) for i in range(len(saved))]
     gradients: list[Any] = [None] * len(parents)
-    found: Any = None  # by the joint rule
+    found: Any = None  # what the joint rule gives
     if op.joint is not None:
-        if direct:
-            rule = op.joint
-            found = _results(rule, chosen(rule.quick, recipe.joint, g, needs, node.attributes, saved))
-        else:
-            found = list(chosen(op.joint, recipe.joint, g, needs, node.attributes, saved))
+        found = _ruled(op.joint, direct, recipe.joint, g, needs, node.attributes, saved)
         given = len(found)
         while given > len(parents) and found[given - 1] is None:  # for an optional input that is not there
             given -= 1
         if given != len(parents):
             raise GraphError(f"the rule of {op.name} gave {given} gradients for {len(parents)} inputs")
     for i in range(len(parents)):
+        gradient = None
         if parents[i] is None or not needs[i]:
             continue
         if found is not None:
             gradient = found[i]
-        elif op.rules[i] is None:
-            continue
-        elif direct:
-            rule = op.rules[i]
-            gradient = chosen(rule.quick, recipe.takes[i], g, needs, node.attributes, saved)
-            if type(gradient) is not ndarray:
-                gradient = _results(rule, gradient)[0]
-        else:
-            gradient = chosen(op.rules[i], recipe.takes[i], g, needs, node.attributes, saved)
+        elif op.rules[i] is not None:
+            gradient = _ruled(op.rules[i], direct, recipe.takes[i], g, needs, node.attributes, saved)
+            if direct:
+                gradient = gradient[0]
         if gradient is not None:
             index = node.indices[i] if node.indices is not None else 0
             gradients[i] = _conform(op, wrap(gradient, None, 0) if direct else gradient, parents[i], index)
     return gradients
+
+
+def _ruled(rule: Any, direct: bool, places: Any, g: Any, needs: Any, attributes: Any, saved: Any) -> Any:
+    """What a rule gives: gradients, or with ``direct`` the arrays of an operation."""
+    if not direct:
+        return chosen(rule, places, g, needs, attributes, saved)
+    op = rule
+    return _results(op, chosen(op.quick, places, g, needs, attributes, saved))
 
 
 def _revived(node: Node, source: Any, value: Any, create_graph: bool) -> Any:

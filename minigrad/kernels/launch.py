@@ -314,7 +314,7 @@ def called(function: Callable[..., Any], first: list[Any], rest: tuple[Any, ...]
 
 @_quick
 def in_turn(functions: list[Any], x: Any, usual: Any) -> Any:
-    """``x`` through one function after the other; a type whose ``__call__`` is the ``usual`` one only calls ``forward``."""
+    """``x`` through one function after the other.  A type whose ``__call__`` is the ``usual`` one calls ``forward``."""
     for function in functions:
         x = function(x)
     return x
@@ -322,7 +322,12 @@ def in_turn(functions: list[Any], x: Any, usual: Any) -> Any:
 
 @_quick
 def chosen(
-    function: Callable[..., Any], places: tuple[int, ...], g: Any, needs: Any, attributes: tuple[Any, ...], saved: list[Any]
+    function: Callable[..., Any],
+    places: tuple[int, ...],
+    g: Any,
+    needs: Any,
+    attributes: tuple[Any, ...],
+    saved: list[Any],
 ) -> Any:
     """``function`` of what stands at ``places`` in ``(g, needs, *attributes, *saved, None)``."""
     known = (g, needs, *attributes, *saved, None)
@@ -341,7 +346,12 @@ def unshared(tensors: list[Any], i: int) -> bool:
     base = tensors[i].data.base
     if base is None:
         return True
-    return type(base) is np.ndarray and base.base is None and getrefcount(base) <= 3 and base.nbytes == tensors[i].data.nbytes
+    return (
+        type(base) is np.ndarray
+        and base.base is None
+        and getrefcount(base) <= 3
+        and base.nbytes == tensors[i].data.nbytes
+    )
 
 
 @_quick
@@ -353,7 +363,7 @@ def form_of(x: Array) -> Any:
 @_quick
 def has_form(x: Array, form: Any) -> bool:
     """Whether ``x`` has this shape and dtype, or those of another array."""
-    return form_of(x) == (form_of(form) if isinstance(form, np.ndarray) else form)
+    return bool(form_of(x) == (form_of(form) if isinstance(form, np.ndarray) else form))
 
 
 @_quick

@@ -429,9 +429,7 @@ def relu_grad(dy: Any, y: Any, /) -> Array:
     return elementwise("relu_grad", dy, y)
 
 
-@operation(
-    x=relu_grad, quick=partial(unary, "relu"), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0")
-)
+@operation(x=relu_grad, quick=partial(unary, "relu"), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
 def relu(x: Any, /) -> Array:
     """``max(x, 0)``, with gradient 0 at 0."""
     return unary("relu", x)
