@@ -1,5 +1,6 @@
 cimport cython
 
+from .kernels._binding cimport called, chosen, form_of, has_form, is_floating, next_order, same_order, unshared
 from .operations cimport Operation, Recipe
 from .tensor cimport Storage, Tensor, wrap
 
@@ -14,43 +15,51 @@ cdef class Node:
     cdef public Recipe recipe
     cdef public list saved
     cdef public list versions
-    cdef public list outputs
-    cdef public object order
+    cdef public tuple outputs
+    cdef public Py_ssize_t order
     cdef public str source
 
 
-@cython.locals(tensor=Tensor, y=Tensor, arrays=list, tracked=cython.longlong, node=Node, mode=cython.int)
+cdef int RECORDING, DEBUGGING, OUTPUT, INPUT, SHAPE, INPUTS, SHAPES
+
+
+@cython.locals(tensor=Tensor, y=Tensor, arrays=list, tracked=cython.longlong, node=Node, mode=cython.int, i=cython.int)
 cpdef object apply(Operation op, tuple inputs, tuple attributes)
 
 @cython.locals(tensors=list, results=tuple, node=Node, mode=cython.int)
-cdef object _apply_rest(Operation op, tuple inputs, list arrays, tuple attributes, object result, object tracked)
+cdef object _apply_rest(Operation op, tuple inputs, list arrays, tuple attributes, object result, long long tracked)
 
 @cython.locals(tensor=Tensor)
 cdef object _share(Tensor y, object x)
 
 cdef object _operand(Operation op, object x)
 
-@cython.locals(parents=list, later=cython.bint, saved=list, versions=list, node=Node, tensor=Tensor, recipe=Recipe,
+@cython.locals(results=tuple)
+cdef tuple _results(Operation op, object result)
+
+@cython.locals(parents=list, later=cython.bint, saved=list, node=Node, tensor=Tensor, recipe=Recipe,
                i=cython.int, kind=cython.int)
-cdef Node _record(Operation op, tuple inputs, list arrays, tuple attributes, tuple results, object tracked, int mode)
+cdef Node _record(Operation op, tuple inputs, list arrays, tuple attributes, tuple results, long long tracked, int mode)
 
 @cython.locals(storage=Storage, tensor=Tensor)
-cdef object _watch(list versions, str name, object x)
+cdef object _watch(Node node, str name, object x)
 
 @cython.locals(nodes=list, node=Node, pending=dict, arrived=dict, cotangents=list, gradients=list, parents=tuple,
-               i=cython.int, index=cython.int)
+               recorded=cython.bint, i=cython.int, index=cython.int)
 cpdef tuple sweep(list roots, list seeds, object targets, bint retain_graph, bint create_graph)
 
-@cython.locals(found=dict, stack=list, node=Node, other=Node)
+@cython.locals(found=list, seen=set, stack=list, node=Node, chain=cython.bint)
 cpdef list reachable(list places)
 
-@cython.locals(slots=list, node=Node)
-cdef object _accumulate(dict pending, object place, int index, object g, bint create_graph)
+@cython.locals(slots=list, first=list, node=Node)
+cdef object _accumulate(dict pending, object place, int index, Tensor g, bint create_graph)
 
-cdef bint _unshared(list slots, int index)
+@cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, gradients=list,
+               i=cython.int, index=cython.int, direct=cython.bint, cotangent=Tensor, given=cython.Py_ssize_t)
+cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph, bint recorded)
 
-@cython.locals(op=Operation, recipe=Recipe, parents=tuple, saved=list, needs=list, known=list, gradients=list, i=cython.int, index=cython.int)
-cdef list _step(Node node, list cotangents, object wanted, object targets, bint create_graph)
+@cython.locals(op=Operation)
+cdef object _ruled(object rule, bint direct, tuple places, object g, object needs, tuple attributes, list saved)
 
 @cython.locals(kind=cython.int, i=cython.int)
 cdef object _revived(Node node, object source, object value, bint create_graph)
@@ -67,10 +76,16 @@ cdef tuple _edge(Tensor tensor)
 cdef Tensor _seed(str caller, object tensor, object gradient)
 
 @cython.locals(g=Tensor, before=Tensor, alone=cython.bint)
-cdef object _deposit(Tensor leaf, list slots, bint create_graph)
+cdef object _deposit(Tensor leaf, list slots, bint create_graph, object recorder)
+
+@cython.locals(leaf=Tensor)
+cpdef object forget_gradients(object leaves)
 
 @cython.locals(tensor=Tensor, storage=Storage)
 cpdef object written(list tensors, str writer)
+
+@cython.locals(arrays=list, tensor=Tensor, gradient=Tensor, states=tuple)
+cpdef list ready(list tensors, list found)
 
 cdef bint _shares(object view, object array)
 

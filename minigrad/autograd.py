@@ -11,12 +11,11 @@ nodes of its own, and derivatives of any order come for free.
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, _GeneratorContextManager, contextmanager
 from contextvars import ContextVar
-from sys import getrefcount
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,18 @@ from numpy import ndarray
 
 from .errors import GraphError
 from .kernels import recording
-from .kernels.launch import Slot, has_form, launch, same_order, sole_holder
+from .kernels.launch import (
+    Slot,
+    called,
+    chosen,
+    form_of,
+    has_form,
+    is_floating,
+    launch,
+    next_order,
+    same_order,
+    unshared,
+)
 from .operations import INPUT, INPUTS, OUTPUT, SHAPE, SHAPES, Operation, Recipe
 from .tensor import Tensor, ops, wrap
 
@@ -33,7 +43,7 @@ _mode: ContextVar[int] = ContextVar("mode", default=RECORDING)
 _current_mode = _mode.get
 _ONE = np.ones((), np.float32)
 _ONE.flags.writeable = False
-_next_order = itertools.count().__next__
+_order_of = attrgetter("order")
 
 
 class Node:
@@ -43,8 +53,8 @@ class Node:
     parents : for each input a Node, a leaf Tensor, or None where no gradient goes.
     indices : which output of each parent was used; None where all are the first.
     recipe, saved : what the rules name, and the values; saved is None once backward has passed.
-    versions : (name, storage, version) of the saved arrays that somebody could write to.
-    outputs : (shape, dtype) of each output.
+    versions : (name, storage, version) of the saved arrays that somebody could write to, or None.
+    outputs : shape and dtype of each output.
     order : counts up with every node, a topological order.
     source : file and line, under ``debug()``.
     """
@@ -76,26 +86,25 @@ class Node:
 
 def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -> Any:
     """Run the forward function and, where a gradient may be wanted, record a node."""
-    arrays: list[Any] = []
+    arrays: list[Any] = [None] * len(inputs)
     tracked = 0  # a bit for each input that requires grad
-    for x in inputs:
+    for i in range(len(arrays)):
+        x = inputs[i]
         if isinstance(x, Tensor):
             tensor = x
+            arrays[i] = tensor.data
             if tensor._requires_grad:
-                tracked |= 1 if op.variadic else 1 << len(arrays)
-            arrays.append(tensor.data)
-        else:
-            arrays.append(_operand(op, x))
+                tracked |= 1 if op.variadic else 1 << i
+        elif x is not None or not op.optional:
+            arrays[i] = _operand(op, x)
     if op.variadic:
         result = op.forward(*arrays, **dict(zip(op.attributes, attributes, strict=True)))
-    elif attributes:
-        result = op.forward(*arrays, *attributes)
     else:
-        result = op.forward(*arrays)
-    if type(result) is not ndarray or len(op.outputs) > 1:
+        result = called(op.quick, arrays, attributes)
+    if type(result) is not ndarray or not op.single:
         return _apply_rest(op, inputs, arrays, attributes, result, tracked)
     node = None
-    if tracked and op.differentiable and result.dtype.kind == "f":
+    if tracked and op.differentiable and is_floating(result):
         mode = _current_mode()
         if mode & RECORDING:
             node = _record(op, inputs, arrays, attributes, (result,), tracked, mode)
@@ -107,13 +116,7 @@ def apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -
 
 def _apply_rest(op: Operation, inputs: Any, arrays: Any, attributes: Any, result: Any, tracked: int) -> Any:
     """The end of ``apply`` for several outputs, or for one that is not simply an array."""
-    results = result if isinstance(result, tuple) else (result,)
-    if len(results) != len(op.outputs):
-        raise _wrong_results(op, result)
-    for a in results:
-        if type(a) is not ndarray and not (a is None and len(results) > 1):
-            results = _results(op, results)
-            break
+    results = _results(op, result)
     node = None
     if tracked and op.differentiable:
         mode = _current_mode()
@@ -141,7 +144,7 @@ def _shares(view: Any, array: Any) -> bool:
 
 
 def _operand(op: Operation, x: Any) -> Any:
-    if isinstance(x, int | float) or (x is None and op.required < len(op.inputs)):
+    if isinstance(x, int | float):
         return x
     if not isinstance(x, ndarray | np.generic):
         raise TypeError(
@@ -152,8 +155,16 @@ def _operand(op: Operation, x: Any) -> Any:
     return x
 
 
-def _results(op: Operation, results: tuple[Any, ...]) -> tuple[Any, ...]:
+def _results(op: Operation, result: Any) -> tuple[Any, ...]:
     """What a forward function gave, as arrays; None stands for one of several that is not wanted."""
+    results = result if isinstance(result, tuple) else (result,)
+    if len(results) != len(op.outputs):
+        raise _wrong_results(op, result)
+    for a in results:
+        if type(a) is not ndarray and not (a is None and len(results) > 1):
+            break
+    else:
+        return results
     arrays = tuple([None if a is None and len(results) > 1 else np.asarray(a) for a in results])
     if any([a is not None and a.dtype.kind not in "fiub" for a in arrays]):
         raise _wrong_results(op, results)
@@ -165,27 +176,29 @@ def _wrong_results(op: Operation, result: Any) -> TypeError:
 
 
 def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tracked: int, mode: int) -> Node:
-    parents = []
+    parents: list[Any] = [None] * len(inputs)
     later = False  # whether a parent's second or later output is used
-    for x in inputs:
-        parent = None
+    for i in range(len(parents)):
+        x = inputs[i]
         if isinstance(x, Tensor):
             tensor = x
             if tensor._requires_grad:
-                parent = tensor if tensor.node is None else tensor.node
+                parents[i] = tensor if tensor.node is None else tensor.node
                 later |= tensor.index > 0
-        parents.append(parent)
-    node = Node()
+    node = Node.__new__(Node)
     node.op, node.parents, node.attributes = op, tuple(parents), attributes
     node.indices = tuple([x.index if isinstance(x, Tensor) else 0 for x in inputs]) if later else None
-    recipe = node.recipe = op.recipe(tracked)
-    saved = node.saved = []
-    versions = node.versions = []
+    recipe = op.recipes.get(tracked)
+    if recipe is None:
+        recipe = op.recipe(tracked)
+    node.recipe = recipe
+    saved: list[Any] = []
+    node.saved, node.versions = saved, None
     for kind, i in recipe.saves:
         if kind == INPUT:
             if i < len(arrays):
                 saved.append(arrays[i])
-                _watch(versions, op.inputs[i], inputs[i])
+                _watch(node, op.inputs[i], inputs[i])
             else:
                 saved.append(None)
         elif kind == OUTPUT:
@@ -197,20 +210,27 @@ def _record(op: Any, inputs: Any, arrays: Any, attributes: Any, results: Any, tr
         else:  # the inputs of a variadic operation
             saved.append(arrays)
             for x in inputs:
-                _watch(versions, op.inputs[0], x)
-    node.outputs = [None if a is None else (a.shape, a.dtype) for a in results]
-    node.order = _next_order()
+                _watch(node, op.inputs[0], x)
+    if len(results) == 1:
+        node.outputs = (form_of(results[0]),)
+    else:
+        node.outputs = tuple([None if a is None else form_of(a) for a in results])
+    node.order = next_order()
     node.source = _source_line() if mode & DEBUGGING else ""
     return node
 
 
-def _watch(versions: Any, name: str, x: Any) -> None:
+def _watch(node: Node, name: str, x: Any) -> None:
     """Note the version of a saved input that somebody could write to: a recorded result only if it is a view."""
     if isinstance(x, Tensor):
         tensor = x
         if tensor.node is None or tensor._storage is not None:
-            storage = tensor.storage()
-            versions.append((name, storage, storage.version))
+            storage = tensor._storage if tensor._storage is not None else tensor.storage()
+            watched = (name, storage, storage.version)
+            if node.versions is None:
+                node.versions = [watched]
+            else:
+                node.versions.append(watched)
 
 
 # The way back ----------------------------------------------------------------------------
@@ -242,6 +262,7 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
     for i in range(len(roots)):
         place, index = roots[i]
         _accumulate(pending, place, index, seeds[i], create_graph)
+    recorded = create_graph or recording.current is not None  # in a graph, or by a recorder
     while nodes:
         node = nodes.pop()
         cotangents = pending.pop(node, None)
@@ -254,7 +275,7 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
         if wanted is not None and node not in wanted:
             continue
         parents, indices = node.parents, node.indices
-        gradients = _step(node, cotangents, wanted, targets, create_graph)
+        gradients = _step(node, cotangents, wanted, targets, create_graph, recorded)
         for i in range(len(gradients)):
             if gradients[i] is not None:
                 index = indices[i] if indices is not None else 0
@@ -268,17 +289,26 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
 
 def reachable(places: list[Any]) -> list[Node]:
     """All nodes behind ``places``, nodes and leaves: themselves too, oldest first."""
-    stack = [place for place in places if isinstance(place, Node)]
-    found = {node.order: node for node in stack}
+    stack: list[Any] = [place for place in places if isinstance(place, Node)]
+    seen: set[Any] = set()
+    found: list[Node] = []
+    chain = True  # so far one node after the other, each older than the last: none can have been seen
     while stack:
         node = stack.pop()
+        if stack or not chain:
+            chain = False
+            if node in seen:
+                continue
+            seen.add(node)
+        found.append(node)
         for parent in node.parents:
             if isinstance(parent, Node):
-                other = parent
-                if other.order not in found:
-                    found[other.order] = other
-                    stack.append(other)
-    return [found[order] for order in sorted(found)]
+                stack.append(parent)
+    if chain:
+        found.reverse()
+    else:
+        found.sort(key=_order_of)
+    return found
 
 
 def _leading_to(nodes: list[Node], targets: Any) -> set[Node]:
@@ -299,7 +329,7 @@ def _check_saved(node: Node) -> None:
     if node.saved is None:
         advice = "pass retain_graph=True to that one, or detach() what it gave"
         raise GraphError(f"the graph behind {node.op.name} was freed by an earlier backward; {advice}")
-    for name, storage, version in node.versions:
+    for name, storage, version in node.versions or ():
         if storage.version != version:
             here = f" (at {node.source})" if node.source else ""
             there = f" (at {storage.source})" if storage.source else ""
@@ -311,60 +341,77 @@ def _check_saved(node: Node) -> None:
 
 
 def _accumulate(pending: Any, place: Any, index: int, g: Any, create_graph: bool) -> None:
-    slots = pending.get(place)
-    if slots is None:
-        if isinstance(place, Node):
-            node = place
-            slots = [None] * len(node.outputs)
-        else:
-            slots = [None]
-        pending[place] = slots
+    first = [g]
+    if isinstance(place, Node):
+        node = place
+        if not node.op.single:
+            first = [None] * len(node.op.outputs)
+            first[index] = g
+    slots = pending.setdefault(place, first)
+    if slots is first:
+        return
     if slots[index] is None:
         slots[index] = g
-    elif not create_graph and _unshared(slots, index):
+    elif not create_graph and unshared(slots, index):
         into = slots[index].data
         launch("add", (into, into, g.data))
     else:
         slots[index] = ops.add(slots[index], g)
 
 
-def _unshared(slots: list[Any], index: int) -> bool:
-    """Whether nobody else holds the tensor ``slots[index]`` or its memory, so that it may be written or kept.
+def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool, recorded: bool) -> list[Any]:
+    """The gradients of a node's parents: its rules, applied.
 
-    ``getrefcount`` counts its argument, too.
+    recorded : whether somebody records, so that operations as rules must not run on arrays.
     """
-    return getrefcount(slots[index]) <= 2 and sole_holder(slots[index])
-
-
-def _step(node: Node, cotangents: Any, wanted: Any, targets: Any, create_graph: bool) -> list[Any]:
-    """The gradients of a node's parents: its rules, applied."""
     op, recipe, parents, saved = node.op, node.recipe, node.parents, node.saved
     if saved is None:  # another thread has passed here since the sweep began
         _check_saved(node)
-    needs = [parent is not None for parent in parents]
+    direct = recipe.direct and not recorded
+    needs: Any = recipe.needs
+    if not direct or wanted is not None:
+        needs = [parent is not None for parent in parents]
     if wanted is not None:
-        for i in range(len(needs)):
+        for i in range(len(parents)):
             index = node.indices[i] if node.indices is not None else 0
             needs[i] = needs[i] and (parents[i] in wanted or (parents[i], index) in targets)
-    known = [cotangents[0] if len(cotangents) == 1 else tuple(cotangents), needs]
-    known += node.attributes
-    for i in range(len(saved)):
-        known.append(_revived(node, recipe.saves[i], saved[i], create_graph))
-    known.append(None)
-    gradients: list[Any] = [None] * len(needs)
+    if direct:
+        cotangent = cotangents[0]
+        g = cotangent.data
+    else:
+        g = cotangents[0] if len(cotangents) == 1 else tuple(cotangents)
+        saved = [_revived(node, recipe.saves[i], saved[i], create_graph) for i in range(len(saved))]
+    gradients: list[Any] = [None] * len(parents)
+    found: Any = None  # what the joint rule gives
     if op.joint is not None:
-        gradients = list(op.joint(*[known[k] for k in recipe.joint]))
-        if len(gradients) != len(needs):
-            raise GraphError(f"the rule of {op.name} gave {len(gradients)} gradients for {len(needs)} inputs")
-    for i in range(len(needs)):
-        if not needs[i]:
-            gradients[i] = None
-        elif op.joint is None and op.rules[i] is not None:
-            gradients[i] = op.rules[i](*[known[k] for k in recipe.takes[i]])
-        if gradients[i] is not None:
+        found = _ruled(op.joint, direct, recipe.joint, g, needs, node.attributes, saved)
+        given = len(found)
+        while given > len(parents) and found[given - 1] is None:  # for an optional input that is not there
+            given -= 1
+        if given != len(parents):
+            raise GraphError(f"the rule of {op.name} gave {given} gradients for {len(parents)} inputs")
+    for i in range(len(parents)):
+        gradient = None
+        if parents[i] is None or not needs[i]:
+            continue
+        if found is not None:
+            gradient = found[i]
+        elif op.rules[i] is not None:
+            gradient = _ruled(op.rules[i], direct, recipe.takes[i], g, needs, node.attributes, saved)
+            if direct:
+                gradient = gradient[0]
+        if gradient is not None:
             index = node.indices[i] if node.indices is not None else 0
-            gradients[i] = _conform(op, gradients[i], parents[i], index)
+            gradients[i] = _conform(op, wrap(gradient, None, 0) if direct else gradient, parents[i], index)
     return gradients
+
+
+def _ruled(rule: Any, direct: bool, places: Any, g: Any, needs: Any, attributes: Any, saved: Any) -> Any:
+    """What a rule gives: gradients, or with ``direct`` the arrays of an operation."""
+    if not direct:
+        return chosen(rule, places, g, needs, attributes, saved)
+    op = rule
+    return _results(op, chosen(op.quick, places, g, needs, attributes, saved))
 
 
 def _revived(node: Node, source: Any, value: Any, create_graph: bool) -> Any:
@@ -390,15 +437,19 @@ def _placed(node: Node, i: int, value: Any, create_graph: bool) -> Any:
 
 def _conform(op: Operation, g: Any, parent: Any, index: int) -> Tensor:
     """A gradient in the shape and dtype of the input it belongs to."""
+    like: Any  # what tells shape and dtype
     if isinstance(parent, Node):
         node = parent
-        shape, dtype = node.outputs[index]
+        like = node.outputs[index]
     else:
         leaf = parent
-        shape, dtype = leaf.data.shape, leaf.data.dtype
+        like = leaf.data
+    if isinstance(g, Tensor):
+        gradient = g
+        if has_form(gradient.data, like):
+            return gradient
+    shape, dtype = form_of(like) if isinstance(like, ndarray) else like
     gradient = g if isinstance(g, Tensor) else Tensor(np.asarray(g, dtype))
-    if has_form(gradient.data, shape, dtype):
-        return gradient
     found = gradient.data.shape
     if found != shape:
         lead = len(found) - len(shape)
@@ -436,9 +487,10 @@ def backward(
     targets = None if leaves is None else {(leaf, 0) for leaf in leaves}
     seeds = [_seed("backward()", tensor, gradient)]
     found, _ = _run([_edge(tensor)], seeds, targets, retain_graph, create_graph)
+    recorder = recording.current and recording.recorder()
     for leaf, slots in found.items():
         if targets is None or (leaf, 0) in targets:
-            _deposit(leaf, slots, create_graph)
+            _deposit(leaf, slots, create_graph, recorder)
 
 
 def grad(
@@ -511,13 +563,12 @@ def _one(like: Any) -> Any:
     return _ONE if like.ndim == 0 and like.dtype == _ONE.dtype else np.ones(like.shape, like.dtype)
 
 
-def _deposit(leaf: Tensor, slots: list[Any], create_graph: bool) -> None:
+def _deposit(leaf: Tensor, slots: list[Any], create_graph: bool, recorder: Any) -> None:
     """Add ``slots[0]`` to ``leaf.grad``, which owns its memory and has the leaf's memory order."""
-    recorder = recording.current and recording.recorder()
     if recorder is not None:
         recorder.deposit(leaf)
     before = leaf.grad
-    alone = before is None and _unshared(slots, 0)
+    alone = before is None and unshared(slots, 0)
     g = slots[0]
     if alone and same_order(g.data, leaf.data) and (create_graph or not g._requires_grad):
         leaf.grad = g
@@ -574,12 +625,31 @@ def written(tensors: list[Tensor], writer: str) -> None:
         tensor.storage().written(writer, source)
 
 
-def forget_gradient(leaf: Tensor) -> None:
-    """Set ``leaf.grad`` to None, as ``zero_grad`` does."""
+def ready(tensors: list[tuple[Tensor, Any]], found: list[Tensor]) -> list[Any]:
+    """Of each tensor with a gradient its array, its states and the gradient's; those tensors go to ``found``."""
+    arrays: list[Any] = []
+    for x, states in tensors:
+        tensor = x
+        if tensor.grad is not None:
+            found.append(tensor)
+            arrays.append(tensor.data)
+            arrays.extend(states)
+            if isinstance(tensor.grad, Tensor):
+                gradient = tensor.grad
+                arrays.append(gradient.data)
+            else:
+                arrays.append(None)
+    return arrays
+
+
+def forget_gradients(leaves: Iterable[Tensor]) -> None:
+    """Set ``.grad`` of each to None, as ``zero_grad`` does."""
     recorder = recording.current and recording.recorder()
-    if recorder is not None:
-        recorder.forgot(leaf)
-    leaf.grad = None
+    for x in leaves:
+        leaf = x
+        if recorder is not None:
+            recorder.forgot(leaf)
+        leaf.grad = None
 
 
 def _source_line() -> str:

@@ -8,17 +8,22 @@ cdef class Recipe:
     cdef public tuple saves
     cdef public tuple takes
     cdef public tuple joint
+    cdef public bint direct
+    cdef public tuple needs
 
 
 cdef class Operation:
     cdef dict __dict__
     cdef public object forward
+    cdef public object quick
     cdef public str name
     cdef public object joint
     cdef public tuple outputs
     cdef public object domain
     cdef public tuple inputs
     cdef public int required
+    cdef public bint optional
+    cdef public bint single
     cdef public tuple attributes
     cdef public tuple defaults
     cdef public tuple rules
@@ -26,7 +31,7 @@ cdef class Operation:
     cdef public tuple joint_names
     cdef public dict sources
     cdef public dict uses
-    cdef public dict _recipes
+    cdef public dict recipes
     cdef public bint broadcasts
     cdef public bint view
     cdef public bint variadic

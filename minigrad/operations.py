@@ -25,9 +25,11 @@ class Recipe:
     names, saves : what the rules name apart from g and attributes, and for each (kind, position).
     takes : for each input the places of its rule's arguments among ``(g, needs, *attributes, *saved)``.
     joint : the places of the joint rule's arguments; behind the last stands None, for what is not kept.
+    direct : whether every rule is an operation, so that all can run on arrays where nothing records.
+    needs : for each input whether it requires grad, as those rules take it.
     """
 
-    __slots__ = ("joint", "names", "saves", "takes")
+    __slots__ = ("direct", "joint", "names", "needs", "saves", "takes")
 
     def __init__(self, op: Operation, tracked: int) -> None:
         wanted = [i for i in range(len(op.inputs)) if tracked >> i & 1]
@@ -42,6 +44,10 @@ class Recipe:
             [tuple(map(known.index, names)) if tracked >> i & 1 else () for i, names in enumerate(op.rule_names)]
         )
         self.joint = tuple([known.index(name) if name in known else len(known) for name in op.joint_names])
+        self.needs = tuple([bool(tracked >> i & 1) for i in range(len(op.inputs))])
+        rules = [op.joint] if op.joint is not None else [op.rules[i] for i in wanted if op.rules[i] is not None]
+        alone = len(op.outputs) == 1 and not op.variadic
+        self.direct = alone and all(isinstance(rule, Operation) and not rule.view for rule in rules)
 
 
 class Operation:
@@ -57,8 +63,10 @@ class Operation:
         view: bool,
         domain: Any,
         uses: dict[str, tuple[str, ...]],
+        quick: Callable[..., Any] | None,
     ) -> None:
         self.forward = forward
+        self.quick = forward if quick is None else quick
         self.name = forward.__name__
         self.__name__ = self.name
         self.__doc__ = forward.__doc__
@@ -73,16 +81,18 @@ class Operation:
         self.inputs = tuple(p.name for p in inputs)
         self.required = sum(p.default is p.empty for p in inputs)
         self.attributes = tuple(p.name for p in others)
+        self.optional = self.required < len(self.inputs) or "wanted" in self.attributes  # whether an input may be None
         self.defaults = tuple(p.default for p in others)
         self.least = sum(default is inspect.Parameter.empty for default in self.defaults)
         self.rules = tuple(rules.pop(name, None) for name in self.inputs)
         if rules:
             raise TypeError(f"{self.name} has rules for {sorted(rules)}, but its inputs are {self.inputs}")
-        self.rule_names = tuple(tuple(inspect.signature(r).parameters) if r else () for r in self.rules)
-        self.joint_names = tuple(inspect.signature(joint).parameters) if joint else ()
+        self.rule_names = tuple(_parameters(rule) for rule in self.rules)
+        self.joint_names = _parameters(joint)
+        self.single = len(self.outputs) == 1
         self.sources = self._sources()
         self.differentiable = joint is not None or any(self.rules)
-        self._recipes: dict[int, Recipe] = {}
+        self.recipes: dict[int, Recipe] = {}
 
     def _sources(self) -> dict[str, tuple[int, int]]:
         """Where the value of each name that a rule may use comes from."""
@@ -101,9 +111,9 @@ class Operation:
 
     def recipe(self, tracked: int) -> Recipe:
         """What to save and what the rules take when the inputs in the bit set ``tracked`` require grad."""
-        found = self._recipes.get(tracked)
+        found = self.recipes.get(tracked)
         if found is None:
-            found = self._recipes[tracked] = Recipe(self, tracked)
+            found = self.recipes[tracked] = Recipe(self, tracked)
         return found
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -139,6 +149,18 @@ class Operation:
         return f"<operation {self.name}>"
 
 
+def _parameters(rule: Rule | None) -> tuple[str, ...]:
+    """What a rule names; an operation as a rule takes ``g`` as its first input and ``needs`` as its ``wanted``."""
+    if rule is None:
+        return ()
+    if not isinstance(rule, Operation):
+        return tuple(inspect.signature(rule).parameters)
+    if rule.variadic:
+        raise TypeError(f"{rule.name} takes any number of inputs, so it cannot be a rule as it is")
+    names = ("g", *rule.inputs[1:], *rule.attributes)
+    return tuple(["needs" if name == "wanted" else name for name in names])
+
+
 def _apply(op: Operation, inputs: tuple[Any, ...], attributes: tuple[Any, ...]) -> Any:
     table = ops
     return table.apply(op, inputs, attributes)
@@ -172,6 +194,7 @@ def operation(
     view: bool = False,
     domain: Any = None,
     uses: dict[str, tuple[str, ...]] | None = None,
+    quick: Callable[..., Any] | None = None,
     **rules: Rule | None,
 ) -> Declaration:
     """Make an operation of a forward function on arrays.
@@ -187,8 +210,12 @@ def operation(
     - an input, an output (``y``, or a name of ``outputs``) or an attribute by name;
     - ``<input>_shape``, which keeps no array alive.
 
+    A rule may be an operation itself.  Its first input is ``g``, its attribute ``wanted`` is ``needs``, and the
+    others are found by name; where nothing is recorded it runs on arrays, which is faster.
+
     joint : one rule for all inputs, giving a tuple of gradients (None where there is none).
     uses : what the joint rule reads for the gradient of an input; it is given None for what no gradient needs.
+    quick : a helper that the forward function only calls with its own arguments: the engine calls it directly.
     broadcasts : inputs broadcast against each other; the engine sums the gradients back.
     view : the output may share the memory of the first input.
     domain : where the operation is defined and smooth, for the property tests.
@@ -204,6 +231,6 @@ def operation(
     """
 
     def decorate(forward: Callable[..., Any]) -> Any:
-        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain, uses or {})
+        return Operation(forward, dict(rules), joint, outputs, broadcasts, view, domain, uses or {}, quick)
 
     return decorate

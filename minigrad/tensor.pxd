@@ -1,5 +1,7 @@
 cimport cython
 
+from .kernels._binding cimport address
+
 cdef class Table:
     cdef dict __dict__
     cdef public object apply

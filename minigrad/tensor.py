@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .kernels import recording
+from .kernels.launch import address
 
 
 class Table:
@@ -223,7 +224,7 @@ class Tensor:
     def __int__(self) -> int: return self._number(int)
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec and not self.data.ndim else object.__format__(self, spec)
-    def __hash__(self) -> int: return id(self)
+    def __hash__(self) -> int: return address(self)
 
     def __getitem__(self, index: Any) -> Tensor: return ops.getitem(self, index)
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)

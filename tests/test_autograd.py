@@ -489,6 +489,52 @@ def test_a_rule_may_ask_what_is_needed() -> None:
         mg.operation()(lambda needs, /: needs)
 
 
+@pytest.mark.parametrize("joint", [False, True])
+def test_an_operation_may_be_a_rule(joint: bool) -> None:
+    took: list[type] = []
+
+    def forward(dy: Any, b: Any, a: Any, /, wanted: Any, times: float) -> Any:
+        took.append(type(dy))
+        parts = [dy * other * times if need else None for other, need in zip((b, a), wanted, strict=True)]
+        return (*parts, None) if joint else parts[0]
+
+    rules: dict[str, Any] = {"b": lambda g, dy, times: (g[0] if joint else g) * dy * times}
+    outputs = ("da", "db", "dc") if joint else ("da",)
+    gradient = mg.operation(outputs=outputs, **rules)(forward)
+    rules = {"joint": gradient} if joint else {"a": gradient, "b": lambda g, a, times: g * a * times}
+
+    @mg.operation(**rules)
+    def product(a: Any, b: Any, /, times: float) -> Any:
+        return a * b * times
+
+    a, b = leaf(2.0), mg.tensor([5.0])
+    with autograd.observe(lambda node, g, gradients: took.append(type(gradients[0]))):
+        product(a, b, 3.0).backward()
+    assert (a.grad.tolist(), took) == ([15.0], [np.ndarray, mg.Tensor])
+    c = leaf(5.0)
+    (first,) = mg.grad(product(a, c, 3.0), a, create_graph=True)
+    assert (first.tolist(), mg.grad(first, c)[0].tolist()) == ([15.0], [3.0])
+    assert took[2:] == [np.ndarray]  # the forward function of the recorded call
+    a.grad, (x, y) = None, (leaf(2.0), leaf(5.0))
+    product(x, y, 3.0).backward(inputs=[x])
+    assert (x.grad.tolist(), y.grad) == ([15.0], None)
+
+
+def test_a_rule_that_is_an_operation_is_checked() -> None:
+    x = leaf(1.0, 2.0)
+    wide = mg.operation()(lambda dy, /: np.concatenate([dy, dy]))
+    with pytest.raises(mg.GraphError, match=r"gave a gradient of shape \(4,\) for an input of shape \(2,\)"):
+        mg.operation(x=wide)(lambda x, /: x * 2)(x).backward(np.ones(2))
+    with pytest.raises(TypeError, match="should give an array for each of"):
+        mg.operation(x=mg.operation()(lambda dy, /: "a"))(lambda x, /: x * 2)(x).backward(np.ones(2))
+    with pytest.raises(mg.GraphError, match="gave 1 gradients for 2 inputs"):
+        mg.operation(joint=mg.operation()(lambda dy, /: dy))(lambda a, b, /: a * b)(x, x).backward(np.ones(2))
+    with pytest.raises(TypeError, match="any number of inputs"):
+        mg.operation(x=mg.operation()(lambda *dys: dys[0]))(lambda x, /: x)
+    mg.operation(x=mg.operation()(lambda dy, /: dy))(lambda x, /: x * 2)(x).backward(np.ones(2))  # its own cotangent
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
 def test_an_output_that_is_not_wanted_may_be_none() -> None:
     @mg.operation(joint=lambda g: (g[0],), outputs=("y", "z"))
     def halves(x: Any, /, both: bool) -> Any:

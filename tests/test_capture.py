@@ -359,8 +359,9 @@ def step(model: nn.Sequential, optimizer: optim.Adam) -> Step:
 X, Y = np.random.default_rng(0).standard_normal((6, 4), F32), np.array([0, 1, 2, 0, 1, 2])
 
 
-def test_a_users_operation_replays(step: Step) -> None:
-    @mg.operation(x=lambda g, x: g * 3 * x * x)
+@pytest.mark.parametrize("rule", [lambda g, x: g * 3 * x * x, mg.operation()(lambda dy, x, /: dy * 3 * x * x)])
+def test_a_users_operation_replays(step: Step, rule: Any) -> None:
+    @mg.operation(x=rule)
     def cube(x: Any, /) -> Any:
         return x**3
 

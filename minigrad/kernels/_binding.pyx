@@ -10,6 +10,7 @@ cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, llabs, malloc
 from libc.string cimport memcpy, memset, strcpy
@@ -121,6 +122,13 @@ cdef extern from "numpy/ndarraytypes.h":
 
 cdef extern from "numpy/arrayobject.h":
     object PyDataMem_SetHandler(object handler)
+    object PyArray_NewFromDescr(type kind, cnp.dtype descriptor, int ndim, cnp.npy_intp *shape, cnp.npy_intp *strides,
+                                void *data, int flags, PyObject *like)
+
+cdef extern from "Python.h":
+    PyObject *item_of "PyList_GET_ITEM"(list items, Py_ssize_t i)
+    PyObject *part_of "PyTuple_GET_ITEM"(tuple parts, Py_ssize_t i)
+    object PyObject_Vectorcall(object function, PyObject **arguments, size_t count, PyObject *names)
 
 ctypedef cnp.ndarray Array
 
@@ -204,10 +212,14 @@ cdef Array fresh(int ndim, cnp.npy_intp *shape, int dtype, bint column_major):
     """Memory for a result; a large one takes what another has given back."""
     cdef int64_t size = 1
     cdef int axis
+    cdef cnp.dtype descriptor
     for axis in range(ndim):
         size *= shape[axis]
     if size < LARGE:
-        return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
+        descriptor = cnp.PyArray_DescrFromType(dtype)
+        Py_INCREF(descriptor)  # which goes to the array
+        return PyArray_NewFromDescr(cnp.ndarray, descriptor, ndim, shape, NULL, NULL,
+                                    cnp.NPY_ARRAY_F_CONTIGUOUS if column_major else 0, NULL)
     before = PyDataMem_SetHandler(handler)
     try:
         return cnp.PyArray_EMPTY(ndim, shape, dtype, column_major)
@@ -772,7 +784,7 @@ cdef class Call:
         cdef Array a, first = None
         cdef void **pointer = <void **>self.c.array[0]
         cdef int64_t *size = <int64_t *>self.c.array[1]
-        if row is not self.row or scalars is not self.scalars or n != len(self.arrays) or not self.native or use_reference:
+        if row is not self.row or scalars is not self.scalars or n != self.c.size[0] * group or not self.native or use_reference:
             return False
         for i in range(n):
             a = <Array>arrays[i]
@@ -1340,15 +1352,18 @@ def prepare(name, tuple arrays not None, tuple scalars not None=(), Call before=
     return Call(row, arrays, scalars)
 
 
+def pass_on(call):
+    if unseen() and isinstance(call, Call):
+        (<Call>call).run()
+    else:
+        helpers["pass_on"](call)
+
+
 def spent(call):
-    cdef Call done
-    cdef int last
     if not unseen() or not isinstance(call, Call):
         return None
-    done = <Call>call
-    last = done.row.arrays - 1
-    done.arrays = tuple([None if i % (last + 1) == last else a for i, a in enumerate(done.arrays)])
-    return done
+    (<Call>call).arrays = ()  # its pointers stay, for as many arrays
+    return call
 
 
 def unary(name, x, *scalars):
@@ -1436,32 +1451,130 @@ cdef broadcast(Row row, tuple operands, tuple scalars):
     return out
 
 
-def sole_holder(holder):
-    cdef Array a = holder.data  # a second reference
-    cdef PyObject *base = cnp.PyArray_BASE(a)
-    if (<PyObject *>a).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(a):
+@cython.freelist(64)
+@cython.no_gc
+@cython.final
+cdef class Form:
+    """The shape and dtype of an array, kept without it."""
+
+    cdef object type
+    cdef tuple wide  # the shape, where it has more than four axes
+    cdef int ndim
+    cdef cnp.npy_intp[4] sizes
+
+    @property
+    def dtype(self):
+        return self.type
+
+    @property
+    def shape(self):
+        return tuple([self.sizes[axis] for axis in range(self.ndim)]) if self.wide is None else self.wide
+
+    def __iter__(self):
+        return iter((self.shape, self.type))
+
+
+cdef Py_ssize_t orders = 0
+
+
+cpdef Py_ssize_t next_order():
+    global orders
+    orders += 1
+    return orders
+
+
+cpdef Py_ssize_t address(x):
+    return <Py_ssize_t><PyObject *>x
+
+
+cpdef object called(function, list first, tuple rest):
+    cdef PyObject *arguments[16]
+    cdef Py_ssize_t i, n = len(first), more = len(rest)
+    if n + more > 16:
+        return function(*first, *rest)
+    for i in range(n):
+        arguments[i] = item_of(first, i)
+    for i in range(more):
+        arguments[n + i] = part_of(rest, i)
+    return PyObject_Vectorcall(function, arguments, n + more, NULL)
+
+
+cpdef object chosen(function, tuple places, g, needs, tuple attributes, list saved):
+    cdef PyObject *arguments[16]
+    cdef Py_ssize_t i, k, n = len(places), between = len(attributes)
+    if n > 16:
+        return helpers["chosen"](function, places, g, needs, attributes, saved)
+    for i in range(n):
+        k = <object>part_of(places, i)
+        if k < 2:
+            arguments[i] = <PyObject *>(needs if k else g)
+        elif k - 2 < between:
+            arguments[i] = part_of(attributes, k - 2)
+        elif k - 2 - between < len(saved):
+            arguments[i] = item_of(saved, k - 2 - between)
+        else:
+            arguments[i] = <PyObject *>None
+    return PyObject_Vectorcall(function, arguments, n, NULL)
+
+
+cpdef object form_of(x):
+    cdef Array a = x
+    cdef Form form = Form.__new__(Form)
+    cdef int axis
+    form.type = <object>cnp.PyArray_DESCR(a)
+    form.ndim = cnp.PyArray_NDIM(a)
+    if form.ndim > 4:
+        form.wide = x.shape
+    else:
+        for axis in range(form.ndim):
+            form.sizes[axis] = cnp.PyArray_DIM(a, axis)
+    return form
+
+
+cpdef bint has_form(x, form) except -1:
+    cdef Array a = x
+    cdef Form wanted
+    cdef int axis
+    if not isinstance(form, Form):
+        return same_shape(a, form) and (
+            cnp.PyArray_DESCR(a) is cnp.PyArray_DESCR(<Array>form) or a.dtype == form.dtype)
+    wanted = <Form>form
+    if cnp.PyArray_NDIM(a) != wanted.ndim or (<object>cnp.PyArray_DESCR(a) is not wanted.type and a.dtype != wanted.type):
+        return False
+    if wanted.wide is not None:
+        return x.shape == wanted.wide
+    for axis in range(wanted.ndim):
+        if cnp.PyArray_DIM(a, axis) != wanted.sizes[axis]:
+            return False
+    return True
+
+
+cpdef bint same_order(x, like) except -1:
+    cdef Array a = x, b = like
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return True
+
+
+cpdef bint is_floating(x) except -1:
+    cdef int number = cnp.PyArray_TYPE(<Array?>x)
+    return cnp.NPY_FLOAT32 <= number <= cnp.NPY_LONGDOUBLE or number == cnp.NPY_FLOAT16
+
+
+cpdef bint unshared(list tensors, Py_ssize_t i) except -1:
+    cdef object data
+    cdef PyObject *base
+    if item_of(tensors, i).ob_refcnt > 1:
+        return False
+    data = (<object>item_of(tensors, i)).data  # a second reference
+    base = cnp.PyArray_BASE(<Array?>data)
+    if (<PyObject *>data).ob_refcnt > 2 or not cnp.PyArray_ISWRITEABLE(<Array>data):
         return False
     return base == NULL or (cnp.PyArray_CheckExact(<object>base) and base.ob_refcnt == 1
                             and cnp.PyArray_BASE(<Array>base) == NULL
-                            and cnp.PyArray_NBYTES(<Array>base) == cnp.PyArray_NBYTES(a))
-
-
-def has_form(Array x, tuple shape, dtype):
-    cdef int axis, ndim = cnp.PyArray_NDIM(x)
-    if len(shape) != ndim or (<object>cnp.PyArray_DESCR(x) is not dtype and x.dtype != dtype):
-        return False
-    for axis in range(ndim):
-        if cnp.PyArray_DIM(x, axis) != <int64_t>shape[axis]:
-            return False
-    return True
-
-
-def same_order(Array x, Array like):
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(x)):
-        if cnp.PyArray_STRIDE(x, axis) != cnp.PyArray_STRIDE(like, axis):
-            return False
-    return True
+                            and cnp.PyArray_NBYTES(<Array>base) == cnp.PyArray_NBYTES(<Array>data))
 
 
 def empty_array(tuple shape not None, cnp.dtype dtype not None, order="C"):
@@ -1502,20 +1615,24 @@ def linear(x, weight, bias=None, bint relu=False):
     return helpers["linear"](x, weight, bias, relu)
 
 
-def linear_grad(dy, x, weight, bint to_x, bint to_weight, bint to_bias):
+def linear_grad(dy, x, weight, wanted):
     cdef Array g, a, dx = None, dweight = None, dbias = None
+    cdef bint to_x = wanted[0], to_weight = wanted[1], to_bias = len(wanted) > 2 and wanted[2]
     if not (unseen() and plain(dy) and cnp.PyArray_NDIM(<Array>dy) == 2
             and (not to_x or (plain(weight) and cnp.PyArray_NDIM(<Array>weight) == 2))
             and (not to_weight or (plain(x) and cnp.PyArray_NDIM(<Array>x) == 2))):
-        return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+        return helpers["linear_grad"](dy, x, weight, wanted)
     g = <Array>dy
     if to_x:
-        dx = matmul(g, weight)
+        if cnp.PyArray_DIM(g, 1) == cnp.PyArray_DIM(<Array>weight, 0):
+            dx = empty(2, cnp.PyArray_DIM(g, 0), cnp.PyArray_DIM(<Array>weight, 1))
+        if dx is None or not ran_product(matmul_row, dx, g, <Array>weight):
+            dx = matmul(g, weight)
     if to_weight:
         a = <Array>x
         dweight = empty(2, cnp.PyArray_DIM(g, 1), cnp.PyArray_DIM(a, 1), True)
         if not ran_weight_grad(dweight, a, g) and not ran(matmul_row, (dweight.T, a.T, g), ()):
-            return helpers["linear_grad"](dy, x, weight, to_x, to_weight, to_bias)
+            return helpers["linear_grad"](dy, x, weight, wanted)
     if to_bias:
         dbias = empty(1, cnp.PyArray_DIM(g, 1), 0)
         if not ran_column_sums(dbias, g):
@@ -1579,6 +1696,7 @@ def rows(name, *arrays):
 cdef mg_call losses  # of ``cross_entropy`` and its gradient
 losses.size[:] = [1, 1, 1, 1]
 losses.itemsize[:] = [4, 4, 4, 8]
+cdef float each_row[FEW]  # a number for each of so few rows
 cdef mg_call average  # of the losses
 average.arrays, average.kernel = 2, mean_row.index
 average.size[:] = [1, 1, 1, 1]
@@ -1597,44 +1715,46 @@ cdef inline bint classified(x, labels) noexcept:
             and cnp.PyArray_DIM(<Array>x, 0) == cnp.PyArray_DIM(<Array>labels, 0))
 
 
-def cross_entropy(x, labels, bint mean):
-    cdef Array each, out
+def cross_entropy(x, labels, bint mean=True):
+    cdef Array out
     cdef int64_t n
     if classified(x, labels):
         n = cnp.PyArray_DIM(<Array>x, 0)
-        each = empty(1, n, 0)
+        out = empty(not mean, n, 0)
         losses.kernel, losses.arrays, losses.work = losses_row.index, 3, cnp.PyArray_SIZE(<Array>x)
         losses.size[2], losses.size[3] = n, cnp.PyArray_DIM(<Array>x, 1)
-        losses.array[0], losses.array[1] = cnp.PyArray_DATA(each), cnp.PyArray_DATA(<Array>x)
+        losses.array[0], losses.array[1] = each_row if mean else cnp.PyArray_DATA(out), cnp.PyArray_DATA(<Array>x)
         losses.array[2] = cnp.PyArray_DATA(<Array>labels)
         if mg_run(&losses) == MG_OK:
             if not mean:
-                return each
-            out = empty(0, 0, 0)
+                return out
             average.size[3] = average.work = n
-            average.array[0], average.array[1] = cnp.PyArray_DATA(out), cnp.PyArray_DATA(each)
+            average.array[0], average.array[1] = cnp.PyArray_DATA(out), each_row
             if mg_run(&average) == MG_OK:
                 return out
     return helpers["cross_entropy"](x, labels, mean)
 
 
 def cross_entropy_grad(dy, x, labels):
-    cdef Array each, out
+    cdef Array out
     cdef int64_t n, i
     cdef float share
+    cdef void *each = NULL
     if plain(dy) and classified(x, labels):
         n = cnp.PyArray_DIM(<Array>x, 0)
-        each = <Array>dy
-        if cnp.PyArray_NDIM(each) == 0:
-            share = (<float *>cnp.PyArray_DATA(each))[0] / <float>n
-            each = empty(1, n, 0)
+        if cnp.PyArray_NDIM(<Array>dy) == 0:
+            share = (<float *>cnp.PyArray_DATA(<Array>dy))[0] / <float>n
             for i in range(n):
-                (<float *>cnp.PyArray_DATA(each))[i] = share
-        if cnp.PyArray_NDIM(each) == 1 and cnp.PyArray_DIM(each, 0) == n and cnp.PyArray_IS_C_CONTIGUOUS(each):
+                each_row[i] = share
+            each = each_row
+        elif (cnp.PyArray_NDIM(<Array>dy) == 1 and cnp.PyArray_DIM(<Array>dy, 0) == n
+                and cnp.PyArray_IS_C_CONTIGUOUS(<Array>dy)):
+            each = cnp.PyArray_DATA(<Array>dy)
+        if each != NULL:
             out = empty(2, n, cnp.PyArray_DIM(<Array>x, 1))
             losses.kernel, losses.arrays, losses.work = losses_grad_row.index, 4, cnp.PyArray_SIZE(<Array>x)
             losses.size[2], losses.size[3] = n, cnp.PyArray_DIM(<Array>x, 1)
-            losses.array[0], losses.array[1] = cnp.PyArray_DATA(out), cnp.PyArray_DATA(each)
+            losses.array[0], losses.array[1] = cnp.PyArray_DATA(out), each
             losses.array[2], losses.array[3] = cnp.PyArray_DATA(<Array>x), cnp.PyArray_DATA(<Array>labels)
             if mg_run(&losses) == MG_OK:
                 return out
@@ -1668,6 +1788,8 @@ cdef bint same_layout(Array a, Array b) noexcept:
         return False
     if cnp.PyArray_SIZE(a) == 0:
         return True
+    if cnp.PyArray_IS_C_CONTIGUOUS(a) and cnp.PyArray_IS_C_CONTIGUOUS(b):
+        return cnp.PyArray_ISALIGNED(a) and cnp.PyArray_ISNOTSWAPPED(a)
     for axis in range(cnp.PyArray_NDIM(a)):
         if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
             return False

@@ -4,6 +4,7 @@ The helpers below it check shapes and dtypes, allocate the destination and
 launch one call.  They take and give ndarrays; Tensors live a floor above.
 """
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -197,7 +198,9 @@ def observe(observer: Callable[[Any], None]) -> AbstractContextManager[None]:
     return _slot.observe(observer)
 
 
-def _pass(call: Any) -> None:
+@_quick
+def pass_on(call: Any) -> None:
+    """Run a call, or hand it to the observer, who does."""
     if _slot.observer is None:
         call.run()
     else:
@@ -215,7 +218,7 @@ def launch(name: str, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...] = (
     """
     call = Call(_ROWS[name], arrays, scalars)
     if call.ready:
-        _pass(call)
+        pass_on(call)
     else:
         _launch_copied(KERNELS[name], arrays, scalars)
 
@@ -236,7 +239,7 @@ def spent(call: Any) -> Any:
     return None
 
 
-run_prepared = _pass
+run_prepared = pass_on
 
 
 def launch_python(function: Callable[..., None], *arrays: Array, name: str = "", outputs: int = 1) -> None:
@@ -246,7 +249,7 @@ def launch_python(function: Callable[..., None], *arrays: Array, name: str = "",
     """
     call = PythonCall(function, arrays, name)
     call.outputs = outputs
-    _pass(call)
+    pass_on(call)
 
 
 def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar, ...]) -> None:
@@ -266,7 +269,7 @@ def _launch_copied(row: Kernel, arrays: tuple[Array, ...], scalars: tuple[Scalar
         settled.append(fresh)
     if row.family == "MATMUL":
         settled = [_fold_batch(a) if row.name != "linear" else a for a in settled]
-    _pass(Call(_ROWS[row.name], tuple(settled), scalars))
+    pass_on(Call(_ROWS[row.name], tuple(settled), scalars))
     for a, fresh in zip(arrays[:outputs], settled[:outputs], strict=True):
         launch("copy", (a, fresh.reshape(a.shape)))
 
@@ -284,6 +287,87 @@ def _empty(shape: tuple[int, ...], dtype: DTypeLike, order: list[int] | None) ->
 
 def _fold_batch(a: Array) -> Array:
     return a.reshape(-1, *a.shape[-2:])
+
+
+# What autograd asks, which the compiled engine calls as C ------------------------------------
+
+_count = itertools.count(1)
+
+
+@_quick
+def next_order() -> int:
+    """1, then 2, and so on, whoever asks."""
+    return next(_count)
+
+
+@_quick
+def address(x: Any) -> int:
+    """Which object it is: ``id``."""
+    return id(x)
+
+
+@_quick
+def called(function: Callable[..., Any], first: list[Any], rest: tuple[Any, ...]) -> Any:
+    """``function(*first, *rest)``."""
+    return function(*first, *rest)
+
+
+@_quick
+def chosen(
+    function: Callable[..., Any],
+    places: tuple[int, ...],
+    g: Any,
+    needs: Any,
+    attributes: tuple[Any, ...],
+    saved: list[Any],
+) -> Any:
+    """``function`` of what stands at ``places`` in ``(g, needs, *attributes, *saved, None)``."""
+    known = (g, needs, *attributes, *saved, None)
+    return function(*[known[k] for k in places])
+
+
+@_quick
+def unshared(tensors: list[Any], i: int) -> bool:
+    """Whether nothing but the list refers to ``tensors[i]``, and nothing else to its memory, which is no larger and
+    writeable: so it may be written or kept.
+
+    ``getrefcount`` counts its argument, too; the memory of a view belongs to its base.
+    """
+    if getrefcount(tensors[i]) > 2 or getrefcount(tensors[i].data) > 2 or not tensors[i].data.flags.writeable:
+        return False
+    base = tensors[i].data.base
+    if base is None:
+        return True
+    return (
+        type(base) is np.ndarray
+        and base.base is None
+        and getrefcount(base) <= 3
+        and base.nbytes == tensors[i].data.nbytes
+    )
+
+
+@_quick
+def form_of(x: Array) -> Any:
+    """Shape and dtype of an array, kept without it."""
+    return x.shape, x.dtype
+
+
+@_quick
+def has_form(x: Array, form: Any) -> bool:
+    """Whether ``x`` has this shape and dtype, or those of another array."""
+    return bool(form_of(x) == (form_of(form) if isinstance(form, np.ndarray) else form))
+
+
+@_quick
+def same_order(x: Array, like: Array) -> bool:
+    """Whether two arrays of one shape and dtype lie in memory alike."""
+    return x.strides == like.strides
+
+
+@_quick
+def is_floating(x: Array) -> bool:
+    """Whether ``x`` holds floating-point numbers."""
+    return x.dtype.kind == "f"
 
 
 # Dtypes ---------------------------------------------------------------------------
@@ -347,32 +431,6 @@ def contiguous(x: Array) -> Array:
     return out
 
 
-@_quick
-def sole_holder(holder: Any) -> bool:
-    """Whether ``holder.data`` is writeable and nothing else refers to it or has its memory, which is no larger.
-
-    ``getrefcount`` counts its argument, too; the memory of a view belongs to its base.
-    """
-    if getrefcount(holder.data) > 2 or not holder.data.flags.writeable:
-        return False
-    if holder.data.base is None:
-        return True
-    plain = type(holder.data.base) is np.ndarray and holder.data.base.base is None
-    return plain and getrefcount(holder.data.base) <= 2 and holder.data.base.nbytes == holder.data.nbytes
-
-
-@_quick
-def has_form(x: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether ``x`` has this shape and dtype."""
-    return x.shape == shape and x.dtype == dtype
-
-
-@_quick
-def same_order(x: Array, like: Array) -> bool:
-    """Whether two arrays of one shape and dtype lie in memory alike."""
-    return x.strides == like.strides
-
-
 def as_dtype(x: Any, dtype: DTypeLike) -> Array:
     """``x`` as an ndarray of ``dtype``, copied (by a launch) only if it is not one yet."""
     if not isinstance(x, np.ndarray):
@@ -400,8 +458,9 @@ def same_float(name: str, *arrays: Array) -> np.dtype[Any]:
 
 
 @_quick
-def unary(name: str, x: Array, *scalars: Scalar) -> Array:
+def unary(name: str, x: Any, *scalars: Scalar) -> Array:
     """``name`` of every element; a column-major array stays one."""
+    x = as_array(x)
     x = as_dtype(x, result_dtype(name, x))
     out = _empty_like(x, x.shape, x.dtype)
     launch(name, (out, x), scalars)
@@ -526,8 +585,9 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 @_quick
-def linear(x: Array, weight: Array, bias: Array | None = None, relu: bool = False) -> Array:
+def linear(x: Any, weight: Any, bias: Any = None, relu: bool = False) -> Array:
     """``x @ weight.T + bias`` with an optional ReLU: x (..., in), weight (out, in), bias (out,)."""
+    x, weight, bias = as_array(x), as_array(weight), None if bias is None else as_array(bias)
     arrays = [x, weight] if bias is None else [x, weight, bias]
     dtype = same_float("linear", *arrays)
     if weight.ndim != 2 or x.ndim < 1 or x.shape[-1] != weight.shape[1]:
@@ -567,9 +627,14 @@ def rows(name: str, *arrays: Array) -> Array:
 
 @_quick
 def linear_grad(
-    dy: Array, x: Array, weight: Array, to_x: bool, to_weight: bool, to_bias: bool
+    dy: Any, x: Any, weight: Any, wanted: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Of ``linear``, three launches: dy (..., out), x (..., in), weight (out, in); None for what is not wanted."""
+    """Of ``linear``, three launches: dy (..., out), x (..., in), weight (out, in); None for what is not ``wanted``.
+
+    weight counts for the first alone, x for the second; either may be None where it does not.
+    """
+    to_x, to_weight, to_bias = (*wanted, False)[:3]
+    dy, x, weight = [None if a is None else as_array(a) for a in (dy, x, weight)]
     rows = dy if dy.ndim == 2 else as_rows(dy)
     dx = matmul(rows, weight).reshape(*dy.shape[:-1], weight.shape[1]) if to_x else None
     dweight = matmul((x if x.ndim == 2 else as_rows(x)).T, rows).T if to_weight else None
@@ -577,8 +642,9 @@ def linear_grad(
 
 
 @_quick
-def cross_entropy(x: Array, labels: Array, mean: bool) -> Array:
+def cross_entropy(x: Any, labels: Any, mean: bool = True) -> Array:
     """Of each row of x (N, C) with labels (N,), or the mean over the rows."""
+    x, labels = as_array(x), as_array(labels)
     labels = _class_indices(labels, x)
     if x.dtype != _FLOAT32:
         x = as_dtype(x, result_dtype("exp", x))
@@ -588,8 +654,9 @@ def cross_entropy(x: Array, labels: Array, mean: bool) -> Array:
 
 
 @_quick
-def cross_entropy_grad(dy: Array, x: Array, labels: Array) -> Array:
+def cross_entropy_grad(dy: Any, x: Any, labels: Any) -> Array:
     """In x: dy (N,), or 0-d of the mean over the rows."""
+    dy, x, labels = as_array(dy), as_array(x), as_array(labels)
     labels = _class_indices(labels, x)
     if dy.ndim == 0:
         each = np.empty(len(x), x.dtype)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, dataclass_tra
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd import forget_gradient
+from ..autograd import forget_gradients
 from ..ops.shape import assign_
 from ..random import Generator
 from ..tensor import Tensor
@@ -60,7 +60,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        return self.forward(*inputs, **options) if options else self.forward(*inputs)
+        if len(inputs) == 1 and not options:  # as most are, and quicker than stars
+            return self.forward(inputs[0])
+        return self.forward(*inputs, **options)
 
     # The walk -------------------------------------------------------------------------
 
@@ -151,8 +153,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for parameter in self.parameters():
-            forget_gradient(parameter)
+        forget_gradients(self.parameters())
 
     def summary(self, *inputs: Any) -> Summary:
         """Print the layers with their outputs, parameters and multiply-adds: see ``minigrad.nn.summary``."""

@@ -89,12 +89,6 @@ def softsign(x: Any, /) -> Array:
     return elementwise("divide", x, elementwise("add", unary("absolute", x), 1))
 
 
-@operation(x=lambda g, x: gelu_grad(g, x), domain=ANY)
-def exact_gelu(x: Any, /) -> Array:
-    """``x Phi(x)``, Phi the standard normal distribution function."""
-    return unary("gelu", as_array(x))
-
-
 @operation(
     dy=lambda g, x: gelu_grad(g, x),
     x=lambda g, dy, x: g * dy * (2 - square(x)) * exp(square(x) * -0.5) * (1 / math.sqrt(2 * math.pi)),
@@ -105,6 +99,12 @@ def exact_gelu(x: Any, /) -> Array:
 def gelu_grad(dy: Any, x: Any, /) -> Array:
     """``dy (Phi(x) + x phi(x))``, phi the standard normal density."""
     return elementwise("gelu_grad", dy, x)
+
+
+@operation(x=gelu_grad, domain=ANY)
+def exact_gelu(x: Any, /) -> Array:
+    """``x Phi(x)``, Phi the standard normal distribution function."""
+    return unary("gelu", x)
 
 
 @composed(Domain(attributes={"approximate": ("none", "tanh")}))
@@ -123,13 +123,6 @@ def gelu(x: Any, /, approximate: str = "none") -> Tensor:
     return x * sigmoid(x * (square(x) * (0.044715 * scale) + scale))
 
 
-@operation(x=lambda g, x: silu_grad(g, x), domain=ANY)
-def silu(x: Any, /) -> Array:
-    """``x sigmoid(x)``, also called swish (Elfwing, Uchibe and Doya 2018); 0 at -inf."""
-    x = _from(-800, x)
-    return elementwise("multiply", x, unary("sigmoid", x))
-
-
 @operation(
     dy=lambda g, x: silu_grad(g, x),
     x=lambda g, dy, x: g * dy * _silu_curvature(x, sigmoid(x)),
@@ -142,6 +135,13 @@ def silu_grad(dy: Any, x: Any, /) -> Array:
     x = unary("clip", as_array(x), -800, 800)
     s = unary("sigmoid", x)
     return elementwise("multiply", dy, elementwise("add", s, elementwise("sigmoid_grad", x, s)))
+
+
+@operation(x=silu_grad, domain=ANY)
+def silu(x: Any, /) -> Array:
+    """``x sigmoid(x)``, also called swish (Elfwing, Uchibe and Doya 2018); 0 at -inf."""
+    x = _from(-800, x)
+    return elementwise("multiply", x, unary("sigmoid", x))
 
 
 def _silu_curvature(x: Any, s: Tensor) -> Tensor:
@@ -170,12 +170,6 @@ def selu(x: Any, /) -> Tensor:
 SLOPED = Domain("broadcast", {"x": KINK}, {"negative_slope": (0.01, 0.3)}, kinks="negative_slope at 0")
 
 
-@operation(x=lambda g, x, negative_slope: leaky_relu_grad(g, x, negative_slope), domain=SLOPED)
-def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Array:
-    """x above 0, ``negative_slope x`` below and at 0 (Maas, Hannun and Ng 2013)."""
-    return _sloped(x, x, negative_slope)
-
-
 @operation(
     dy=lambda g, x, negative_slope: leaky_relu_grad(g, x, negative_slope),
     outputs=("dx",),
@@ -185,6 +179,12 @@ def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Array:
 def leaky_relu_grad(dy: Any, x: Any, /, negative_slope: float) -> Array:
     """``dy`` where x is above 0, else ``negative_slope dy``."""
     return _sloped(x, dy, negative_slope)
+
+
+@operation(x=leaky_relu_grad, domain=SLOPED)
+def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Array:
+    """x above 0, ``negative_slope x`` below and at 0 (Maas, Hannun and Ng 2013)."""
+    return _sloped(x, x, negative_slope)
 
 
 def _sloped(x: Any, y: Any, slope: float) -> Array:

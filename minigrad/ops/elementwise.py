@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -231,49 +232,49 @@ def where(condition: Any, a: Any, b: Any, /) -> Array:
 @operation(x=lambda g: -g, domain=ANY)
 def negative(x: Any, /) -> Array:
     """``-x``."""
-    return unary("negative", as_array(x))
+    return unary("negative", x)
 
 
 @operation(x=lambda g, x: g * sign(x), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
 def abs(x: Any, /) -> Array:
     """``|x|``, with gradient 0 at 0."""
-    return unary("absolute", as_array(x))
+    return unary("absolute", x)
 
 
 @operation(domain=Domain(inputs={"x": Real(exclude=(0,))}))
 def sign(x: Any, /) -> Array:
     """-1, 0 or 1; its gradient is nowhere needed."""
-    return unary("sign", as_array(x))
+    return unary("sign", x)
 
 
 @operation(x=lambda g, x: g * x * 2, domain=ANY)
 def square(x: Any, /) -> Array:
     """``x * x``."""
-    return unary("square", as_array(x))
+    return unary("square", x)
 
 
 @operation(x=lambda g, y: g * 0.5 / y, domain=Domain(inputs={"x": Real(0.3, 4)}, kinks="inf at 0"))
 def sqrt(x: Any, /) -> Array:
     """The square root; NaN below 0."""
-    return unary("sqrt", as_array(x))
+    return unary("sqrt", x)
 
 
 @operation(x=lambda g, y: g * y * y * y * -0.5, domain=Domain(inputs={"x": Real(0.3, 4)}))
 def rsqrt(x: Any, /) -> Array:
     """``1 / sqrt(x)``; inf at 0, NaN below."""
-    return unary("reciprocal", unary("sqrt", as_array(x)))
+    return unary("reciprocal", unary("sqrt", x))
 
 
 @operation(x=lambda g, y: -g * y * y, domain=Domain(inputs={"x": Real(exclude=(0,), gap=0.4)}))
 def reciprocal(x: Any, /) -> Array:
     """``1 / x``."""
-    return unary("reciprocal", as_array(x))
+    return unary("reciprocal", x)
 
 
 @operation(x=lambda g, y: g * y, domain=ANY)
 def exp(x: Any, /) -> Array:
     """``e ** x``."""
-    return unary("exp", as_array(x))
+    return unary("exp", x)
 
 
 @operation(x=lambda g, y: g * y * math.log(2), domain=ANY)
@@ -285,13 +286,13 @@ def exp2(x: Any, /) -> Array:
 @operation(x=lambda g, y: g * (y + 1), domain=ANY)
 def expm1(x: Any, /) -> Array:
     """``e ** x - 1``, exact near 0."""
-    return unary("expm1", as_array(x))
+    return unary("expm1", x)
 
 
 @operation(x=lambda g, x: g / x, domain=Domain(inputs={"x": Real(0.3, 4)}))
 def log(x: Any, /) -> Array:
     """The natural logarithm; -inf at 0, NaN below."""
-    return unary("log", as_array(x))
+    return unary("log", x)
 
 
 @operation(x=lambda g, x: g / (x * math.log(2)), domain=Domain(inputs={"x": Real(0.3, 4)}))
@@ -309,19 +310,19 @@ def log10(x: Any, /) -> Array:
 @operation(x=lambda g, x: g / (x + 1), domain=Domain(inputs={"x": Real(-0.6, 3)}))
 def log1p(x: Any, /) -> Array:
     """``log(1 + x)``, exact near 0."""
-    return unary("log1p", as_array(x))
+    return unary("log1p", x)
 
 
 @operation(x=lambda g, x: g * cos(x), domain=ANY)
 def sin(x: Any, /) -> Array:
     """The sine of x in radians."""
-    return unary("sin", as_array(x))
+    return unary("sin", x)
 
 
 @operation(x=lambda g, x: -g * sin(x), domain=ANY)
 def cos(x: Any, /) -> Array:
     """The cosine of x in radians."""
-    return unary("cos", as_array(x))
+    return unary("cos", x)
 
 
 @operation(x=lambda g, y: g * (square(y) + 1), domain=Domain(inputs={"x": Real(-1.2, 1.2)}))
@@ -381,13 +382,7 @@ def atanh(x: Any, /) -> Array:
 @operation(x=lambda g, x: g * exp(-square(x)) * (2 / math.sqrt(math.pi)), domain=ANY)
 def erf(x: Any, /) -> Array:
     """The error function, ``2 / sqrt(pi)`` times the integral of ``e ** -t^2`` from 0 to x."""
-    return unary("erf", as_array(x))
-
-
-@operation(x=lambda g, y: tanh_grad(g, y), domain=ANY)
-def tanh(x: Any, /) -> Array:
-    """The hyperbolic tangent."""
-    return unary("tanh", as_array(x))
+    return unary("erf", x)
 
 
 @operation(
@@ -398,10 +393,10 @@ def tanh_grad(dy: Any, y: Any, /) -> Array:
     return elementwise("tanh_grad", dy, y)
 
 
-@operation(x=lambda g, y: sigmoid_grad(g, y), domain=ANY)
-def sigmoid(x: Any, /) -> Array:
-    """``1 / (1 + e ** -x)``."""
-    return unary("sigmoid", as_array(x))
+@operation(x=tanh_grad, domain=ANY)
+def tanh(x: Any, /) -> Array:
+    """The hyperbolic tangent."""
+    return unary("tanh", x)
 
 
 @operation(
@@ -416,21 +411,28 @@ def sigmoid_grad(dy: Any, y: Any, /) -> Array:
     return elementwise("sigmoid_grad", dy, y)
 
 
-@operation(x=lambda g, y: relu_grad(g, y), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
-def relu(x: Any, /) -> Array:
-    """``max(x, 0)``, with gradient 0 at 0."""
-    return unary("relu", as_array(x))
+@operation(x=sigmoid_grad, domain=ANY)
+def sigmoid(x: Any, /) -> Array:
+    """``1 / (1 + e ** -x)``."""
+    return unary("sigmoid", x)
 
 
 @operation(
     dy=lambda g, y: relu_grad(g, y),
     outputs=("dx",),
+    quick=partial(elementwise, "relu_grad"),
     broadcasts=True,
     domain=Domain("broadcast", {"y": Real(exclude=(0,))}),
 )
 def relu_grad(dy: Any, y: Any, /) -> Array:
     """``dy`` where ``y > 0``, else 0."""
     return elementwise("relu_grad", dy, y)
+
+
+@operation(x=relu_grad, quick=partial(unary, "relu"), domain=Domain(inputs={"x": Real(exclude=(0,))}, kinks="0 at 0"))
+def relu(x: Any, /) -> Array:
+    """``max(x, 0)``, with gradient 0 at 0."""
+    return unary("relu", x)
 
 
 CLIPPED = Domain(

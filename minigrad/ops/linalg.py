@@ -52,16 +52,6 @@ def _rows(x: Any) -> Any:
 
 
 @operation(
-    joint=lambda g, x, weight, needs: linear_grad(g, _or(x, g), _or(weight, g), *needs)[: len(needs)],
-    uses={"x": ("weight",), "weight": ("x",), "bias": ()},
-    domain=Domain("(...,i),(o,i),(o)"),
-)
-def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
-    """``x @ weight.T + bias``: x (..., in), weight (out, in), bias (out,) or None."""
-    return launch.linear(as_array(x), as_array(weight), None if bias is None else as_array(bias))
-
-
-@operation(
     dy=lambda g, dy_shape, x, weight: _added(
         g[0] is not None and linear(g[0], weight),
         g[1] is not None and linear(x, g[1]),
@@ -70,22 +60,27 @@ def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
     x=lambda g, dy: matmul(dy, g[1]) if g[1] is not None else None,
     weight=lambda g, dy: matmul(_rows(dy).T, _rows(g[0])) if g[0] is not None else None,
     outputs=("dx", "dweight", "dbias"),
-    domain=Domain("(n,o),(n,i),(o,i)", attributes={"to_x": (True,), "to_weight": (True,), "to_bias": (True,)}),
+    quick=launch.linear_grad,
+    domain=Domain("(n,o),(n,i),(o,i)", attributes={"wanted": ((True, True, True),)}),
 )
-def linear_grad(
-    dy: Any, x: Any, weight: Any, /, to_x: bool, to_weight: bool, to_bias: bool = False
-) -> tuple[Array | None, ...]:
+def linear_grad(dy: Any, x: Any, weight: Any, /, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
     """``dy @ weight``, ``sum(dy^T x)`` and ``sum(dy)``, the sums over all rows; None for what is not wanted.
 
     dy (..., out), x (..., in), weight (out, in); x counts only for the weight's gradient, weight for that of x.  The
     weight's gradient lies in memory as x^T dy, transposed: the order in which nn.Linear keeps its weight.
     """
-    return launch.linear_grad(as_array(dy), as_array(x), as_array(weight), to_x, to_weight, to_bias)
+    return launch.linear_grad(dy, x, weight, wanted)
 
 
-def _or(kept: Any, other: Any) -> Any:
-    """What was kept, or anything where no gradient needs it."""
-    return other if kept is None else kept
+@operation(
+    joint=linear_grad,
+    quick=launch.linear,
+    uses={"x": ("weight",), "weight": ("x",), "bias": ()},
+    domain=Domain("(...,i),(o,i),(o)"),
+)
+def linear(x: Any, weight: Any, bias: Any = None, /) -> Array:
+    """``x @ weight.T + bias``: x (..., in), weight (out, in), bias (out,) or None."""
+    return launch.linear(x, weight, bias)
 
 
 def _added(*terms: Any) -> Any:

@@ -293,34 +293,36 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 
 
 @operation(
-    x=lambda g, x, labels: sample_cross_entropy_grad(g, x, labels),
-    domain=Domain("(n,C),(n)", {"labels": Labels("x")}),
-)
-def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
-    """``-log(softmax(x)[label])`` of each row: x (N, C), labels (N,) in [0, C), result (N,)."""
-    return kernels.cross_entropy(as_array(x), as_array(labels), False)
-
-
-@operation(
-    x=lambda g, x, labels: sample_cross_entropy_grad(g, x, labels),
-    domain=Domain("(N,C),(N)", {"labels": Labels("x")}),
-)
-def mean_cross_entropy(x: Any, labels: Any, /) -> Array:
-    """The mean of ``sample_cross_entropy`` over the rows, as one operation."""
-    return kernels.cross_entropy(as_array(x), as_array(labels), True)
-
-
-@operation(
     dy=lambda g, dy_shape, x, labels: _over_samples(
         sum(g * sample_cross_entropy_grad(np.ones(len(x), x.dtype), x, labels), 1), dy_shape
     ),
     x=lambda g, dy, x: softmax_grad(g * (dy.reshape(-1, 1) if dy.ndim else dy / len(x)), softmax(x)),
     outputs=("dx",),
+    quick=kernels.cross_entropy_grad,
     domain=Domain("(n),(n,C),(n)", {"labels": Labels("x")}),
 )
 def sample_cross_entropy_grad(dy: Any, x: Any, labels: Any, /) -> Array:
     """``dy (softmax(x) - one_hot(label))`` of each row; a 0-d dy is that of the mean, dy / N for each."""
-    return kernels.cross_entropy_grad(as_array(dy), as_array(x), as_array(labels))
+    return kernels.cross_entropy_grad(dy, x, labels)
+
+
+@operation(
+    x=sample_cross_entropy_grad,
+    domain=Domain("(n,C),(n)", {"labels": Labels("x")}),
+)
+def sample_cross_entropy(x: Any, labels: Any, /) -> Array:
+    """``-log(softmax(x)[label])`` of each row: x (N, C), labels (N,) in [0, C), result (N,)."""
+    return kernels.cross_entropy(x, labels, False)
+
+
+@operation(
+    x=sample_cross_entropy_grad,
+    quick=kernels.cross_entropy,
+    domain=Domain("(N,C),(N)", {"labels": Labels("x")}),
+)
+def mean_cross_entropy(x: Any, labels: Any, /) -> Array:
+    """The mean of ``sample_cross_entropy`` over the rows, as one operation."""
+    return kernels.cross_entropy(x, labels)
 
 
 def _over_samples(slopes: Any, shape: tuple[int, ...]) -> Any:

@@ -27,12 +27,6 @@ def _along(name: str, axis: int, *arrays: Any) -> Array:
     return np.moveaxis(launch.rows(name, *moved), -1, axis)
 
 
-@operation(x=lambda g, y, axis: softmax_grad(g, y, axis), domain=ROWS)
-def softmax(x: Any, /, axis: int = -1) -> Array:
-    """``exp(x) / sum(exp(x))`` along ``axis``, without overflow."""
-    return _along("softmax", axis, x)
-
-
 @operation(
     dy=lambda g, y, axis: softmax_grad(g, y, axis),
     y=lambda g, dy, y, axis: g * (dy - sum(dy * y, axis, True)) - dy * sum(g * y, axis, True),
@@ -44,10 +38,10 @@ def softmax_grad(dy: Any, y: Any, /, axis: int = -1) -> Array:
     return _along("softmax_grad", axis, dy, y)
 
 
-@operation(x=lambda g, y, axis: log_softmax_grad(g, y, axis), domain=ROWS)
-def log_softmax(x: Any, /, axis: int = -1) -> Array:
-    """``x - log(sum(exp(x)))`` along ``axis``, without overflow."""
-    return _along("log_softmax", axis, x)
+@operation(x=softmax_grad, domain=ROWS)
+def softmax(x: Any, /, axis: int = -1) -> Array:
+    """``exp(x) / sum(exp(x))`` along ``axis``, without overflow."""
+    return _along("softmax", axis, x)
 
 
 @operation(
@@ -59,6 +53,12 @@ def log_softmax(x: Any, /, axis: int = -1) -> Array:
 def log_softmax_grad(dy: Any, y: Any, /, axis: int = -1) -> Array:
     """``dy - exp(y) sum(dy)`` along ``axis``."""
     return _along("log_softmax_grad", axis, dy, y)
+
+
+@operation(x=log_softmax_grad, domain=ROWS)
+def log_softmax(x: Any, /, axis: int = -1) -> Array:
+    """``x - log(sum(exp(x)))`` along ``axis``, without overflow."""
+    return _along("log_softmax", axis, x)
 
 
 # Dropout ----------------------------------------------------------------------------------

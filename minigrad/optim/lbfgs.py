@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd import enable_grad, forget_gradient, written
+from ..autograd import enable_grad, forget_gradients, written
 from ..kernels import recording
 from ..tensor import Tensor
 from .optimizer import check_parameter, is_number
@@ -106,8 +106,7 @@ class LBFGS:
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for p in self.params:
-            forget_gradient(p)
+        forget_gradients(self.params)
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the pairs, (pairs, 2, weights) float64: all that a later step takes from this one."""

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autograd import forget_gradient, written
+from ..autograd import forget_gradients, ready, written
 from ..kernels import KERNELS, recording
 from ..kernels.launch import launch, prepare, run_prepared, spent
 from ..tensor import Tensor
@@ -252,18 +252,13 @@ class Optimizer:
 
         Raises ``ValueError`` for a schedule or a gradient that does not fit, before anything is written.
         """
-        step, writer = int(self.step_count), type(self).__name__
-        rates, calls, updated = [], [], []
+        rates, calls = [], []
+        updated: list[Tensor] = []
         for group in self.param_groups:  # everything is checked before anything is written
             if group.schedule is not None:
-                rates.append((group.cells["lr"], group.rate(step)))
+                rates.append((group.cells["lr"], group.rate(int(self.step_count))))
             for i, held in enumerate(group.alike):
-                arrays: list[NDArray[Any]] = []
-                for p, states in held:
-                    if p.grad is not None:
-                        arrays += (p.data, *states, p.grad.data)
-                        updated.append(p)
-                if arrays:
+                if arrays := ready(held, updated):
                     before, group.calls[i] = group.calls[i], None
                     calls.append((group, i, _prepared(group, arrays, held, before)))
         for cell, rate in rates:
@@ -277,7 +272,7 @@ class Optimizer:
         for group, i, call in calls:
             run_prepared(call)
             group.calls[i] = spent(call)
-        written(updated, writer)
+        written(updated, type(self).__name__)
         if gate is None:
             launch("advance", (self.step_count, self.step_count, ONE))
         else:
@@ -287,8 +282,7 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for group in self.param_groups:
-            for p in group.params:
-                forget_gradient(p)
+            forget_gradients(group.params)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all state: step count, hyperparameters, slots by group and position."""

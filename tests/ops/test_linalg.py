@@ -75,7 +75,7 @@ def test_the_gradients_of_a_layer_are_computed_once(threads: int) -> None:
     mg.set_num_threads(threads)
     tracemalloc.start()
     try:
-        found = launch.linear_grad(dy, x, weight, True, True, True)
+        found = launch.linear_grad(dy, x, weight, (True, True, True))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
