@@ -84,3 +84,5 @@ def _read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict
             return state, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged or no {kind}: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"{os.fspath(path)!r} has numbers that NumPy has not; save them as float32: {error}") from error
