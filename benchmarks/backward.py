@@ -19,7 +19,7 @@ from harness import QUICK, compare, duration, markdown, single_thread, surroundi
 import minigrad as mg
 from minigrad import ops
 from minigrad.ops.__main__ import registry
-from minigrad.ops.domain import Boolean, Real
+from minigrad.ops.domain import Boolean, Integer, Real
 
 SIDE = 1000
 ASKED = 3.5  # about three times
@@ -33,7 +33,6 @@ WHY = {
     "cummax": "the places of the maxima are found anew, and added to one by one",
     "nll_loss": "the forward pass reads an element of a row; all are written backward",
     "x[::2]": "the forward pass is a view; all elements are written backward",
-    "x[index]": "rows are added one by one, for an index may name one twice",
     **dict.fromkeys(["layer_norm", "rms_norm"], "gradients of x and of what scales and shifts it, each a pass over x"),
     **dict.fromkeys(
         ["max_pool2d, 2 x 2", "max_pool2d, 3 x 3, stride 2", "max_pool2d, 3 x 3, stride 1"],
@@ -54,23 +53,26 @@ class Cost(NamedTuple):
         return self.backward / self.forward
 
 
-def drawn(kind: Real | Boolean, shape: tuple[int, ...], rng: mg.random.Generator) -> Any:
+def drawn(kind: Real | Boolean | Integer, shape: tuple[int, ...], rng: mg.random.Generator) -> Any:
     if isinstance(kind, Boolean):
         return rng.uniform(shape) < 0.5
+    if isinstance(kind, Integer):
+        return np.floor(rng.uniform(shape, kind.low, kind.high + 1)).astype(np.int64)
     return rng.uniform(shape, kind.low, kind.high)
 
 
 def of_domains(side: int) -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
-    """Public operations with domains of whole arrays, and inputs for them."""
+    """Public operations with domains of whole arrays, and inputs for them; but those below."""
     rng = mg.random.Generator(0)
+    others = {name.partition(",")[0] for name, _, _ in composed(1)}
     for name, operation in sorted(registry().items()):
-        domain = operation.domain  # those of repeat and tile begin with no repetition
+        domain = operation.domain
         known = all(isinstance(kind, tuple) or kind in ATTRIBUTES for kind in domain.attributes.values())
         whole = domain.shapes in ("same", "broadcast", "nonempty", "(M,N)") and known
         differentiable = getattr(operation, "differentiable", True) and domain.order
         if (
             name in ops.__all__
-            and name not in ("repeat", "tile")
+            and name not in others
             and whole
             and differentiable
             and not getattr(operation, "view", False)
@@ -84,7 +86,7 @@ def of_domains(side: int) -> Iterator[tuple[str, Callable[..., Any], tuple[Any, 
 
 
 def composed(side: int) -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
-    """Public functions made of operations."""
+    """What takes labels, indices or images, and what is measured with other attributes than the first of its domain."""
     rng = mg.random.Generator(1)
     x, t = (rng.uniform((side, side), -3, 3) for _ in range(2))
     p, q = (rng.uniform((side, side), 0.1, 0.9) for _ in range(2))
@@ -119,6 +121,7 @@ def composed(side: int) -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ..
     yield "tile", lambda x: mg.tile(x, 2), (x,)
     yield "pad", lambda x: mg.pad(x, 1), (x,)
     yield "x[index]", lambda x: x[labels[::-1]], (x,)
+    yield "embedding, each row twice", lambda w: mg.embedding(labels // 2, w), (x,)
     yield "x[::2]", lambda x: x[::2], (x,)
     yield "x[x > 0]", lambda x: x[t > 0], (x,)
     yield "take_along_axis", lambda x: mg.take_along_axis(x, np.argsort(t), 1), (x,)

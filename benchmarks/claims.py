@@ -136,7 +136,7 @@ def updates(quick: bool) -> Iterator[tuple[str, str, dict[str, Side]]]:
             theirs.grad = torch.from_numpy(g)
             sides["torch"] = torch.optim.Adam([theirs], lr=1e-6, fused=True).step
         state = [normal(n), np.abs(normal(n))]
-        scalars = (1e-6, 0.9, 0.999, 1e-8, 5, 0.0, 0.0, 0.0, 0.0)
+        scalars = (1e-6, 0.9, 0.999, 1e-8, 5, 0.0, 0.0, 0.0, 0.0, np.inf, 0.0)
         sides["NumPy"] = numpy_call(KERNELS["adam"], (normal(n), *state, g), scalars)
         yield "Adam", f"{n:.0e}", sides
 

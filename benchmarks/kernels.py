@@ -55,6 +55,10 @@ SCALARS = {
     "start": 0,
     "norm": 1,
     "max_norm": 1,
+    "dialect": 0,
+    "momentum_decay": 1e9,  # the momentum as it will be
+    "finite": 1,
+    "corrected": 1,
 }
 POSITIVE = {"log", "log1p", "sqrt", "power"}
 
@@ -123,10 +127,10 @@ def flat(row: Kernel) -> Iterator[Case]:
 
 
 def cells(row: Kernel) -> Iterator[Case]:
-    given = {name: np.array(1) for name in row.arrays}
+    given = {name: np.array(1 if letter == "i" else 0.5) for name, letter in zip(row.arrays, row.dtypes, strict=True)}
     if row.name == "look_up":
-        given |= {"out": np.array(0.0), "table": random.standard_normal(1000)}
-    yield row.name, "one", tuple(given[name] for name in row.arrays), ()
+        given["table"] = random.standard_normal(1000)
+    yield row.name, "one", tuple(given[name] for name in row.arrays), scalars(row)
 
 
 def update(row: Kernel) -> Iterator[Case]:
@@ -331,7 +335,9 @@ def follow(mean: Array, keep: float, x: Array) -> None:
     np.add(mean, np.multiply(x, 1 - keep, out=zeros(mean.shape)), out=mean)
 
 
-def adagrad(w: Array, s: Array, g: Array, lr: float, lr_decay: float, eps: float, step: float, *decays: float) -> None:
+def adagrad(
+    w: Array, s: Array, g: Array, lr: float, lr_decay: float, eps: float, dialect: float, step: float, *decays: float
+) -> None:
     np.add(s, np.multiply(g, g, out=zeros(w.shape)), out=s)
     sgd(w, scaled(s, eps, g), lr / (1 + step * lr_decay))
 
@@ -379,6 +385,47 @@ def adam(
     follow(v, beta2, np.multiply(g, g, out=zeros(w.shape)))
     root = (1 - beta2 ** (step + 1)) ** 0.5
     sgd(w, scaled(v, eps * root, m), lr * root / (1 - beta1 ** (step + 1)))
+
+
+def amsgrad(
+    w: Array, m: Array, v: Array, top: Array, g: Array,
+    lr: float, beta1: float, beta2: float, eps: float, dialect: float, step: float, *_: float,
+) -> None:  # fmt: skip
+    follow(m, beta1, g)
+    follow(v, beta2, np.multiply(g, g, out=zeros(w.shape)))
+    np.maximum(top, v, out=top)
+    root = (1 - beta2 ** (step + 1)) ** 0.5
+    sgd(w, scaled(top, eps * root, m), lr * root / (1 - beta1 ** (step + 1)))
+
+
+def nadam(
+    w: Array, m: Array, v: Array, g: Array,
+    lr: float, beta1: float, beta2: float, eps: float, momentum_decay: float, dialect: float, step: float, *_: float,
+) -> None:  # fmt: skip
+    """Without the schedule of the momentum, a few numbers beside the arrays."""
+    follow(m, beta1, g)
+    follow(v, beta2, np.multiply(g, g, out=zeros(w.shape)))
+    root = (1 - beta2 ** (step + 1)) ** 0.5
+    t = np.multiply(m, lr * root * beta1 / (1 - beta1 ** (step + 2)), out=zeros(w.shape))
+    np.add(t, g * (lr * root * (1 - beta1) / (1 - beta1 ** (step + 1))), out=t)
+    np.subtract(w, np.divide(t, np.sqrt(v) + eps * root, out=t), out=w)
+
+
+def radam(
+    w: Array, m: Array, v: Array, g: Array, lr: float, beta1: float, beta2: float, eps: float, dialect: float,
+    step: float, *_: float,
+) -> None:  # fmt: skip
+    """As in its first steps."""
+    follow(m, beta1, g)
+    follow(v, beta2, np.multiply(g, g, out=zeros(w.shape)))
+    sgd(w, m, lr / (1 - beta1 ** (step + 1)))
+
+
+def lion(w: Array, m: Array, g: Array, lr: float, beta1: float, beta2: float, *_: float) -> None:
+    t = np.multiply(m, beta1, out=zeros(w.shape))
+    np.add(t, g * (1 - beta1), out=t)
+    np.subtract(w, np.multiply(np.sign(t, out=t), lr, out=t), out=w)
+    follow(m, beta2, g)
 
 
 def global_norm(out: Array, *arguments: Any) -> None:
@@ -450,6 +497,8 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "dropout_grad": dropout_grad,
     "advance": reference.advance,
     "look_up": reference.look_up,
+    "advance_if": reference.advance_if,
+    "average_rate": reference.average_rate,
     "sgd": sgd,
     "sgd_momentum": sgd_momentum,
     "adagrad": adagrad,
@@ -458,6 +507,10 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "rmsprop_centered": rmsprop_centered,
     "rmsprop_centered_momentum": rmsprop_centered_momentum,
     "adam": adam,
+    "amsgrad": amsgrad,
+    "nadam": nadam,
+    "radam": radam,
+    "lion": lion,
     "global_norm": global_norm,
     "clip_to_norm": clip_to_norm,
 }

@@ -36,7 +36,8 @@ def contests(quick: bool) -> Iterator[tuple[str, str, Side]]:
     for size in (100_000,) if quick else (100_000, 1_000_000, 10_000_000):
         out, a, b = normal(size), normal(size), normal(size)
         square = [x.reshape(-1, 100) for x in (out, a)]
-        sgd, adam = (1e-6, 0.0, 0.0, 0.0, 0.0), (1e-6, 0.9, 0.999, 1e-8, 5, 0.0, 0.0, 0.0, 0.0)
+        alone = (0.0, 0.0, 0.0, 0.0, np.inf, 0.0)  # no decay, no projection, nothing skipped
+        sgd, adam = (1e-6, *alone), (1e-6, 0.9, 0.999, 1e-8, 5, *alone)
         yield "add", f"{size:.0e}", partial(launch, "add", (out, a, b))
         yield "exp", f"{size:.0e}", partial(launch, "exp", (out, a))
         yield "sum", f"{size:.0e}", partial(launch, "sum", (normal(1), a))

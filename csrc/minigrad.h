@@ -14,7 +14,7 @@
 enum {
     MG_MAX_ARRAYS = 4,  /* array arguments of one call (an update passes tables) */
     MG_MAX_AXES = 4,    /* axes of an elementwise call or a reduction, after merging */
-    MG_MAX_SCALARS = 12,
+    MG_MAX_SCALARS = 14,
     MG_MAX_THREADS = 64,
     MG_MAX_CHAIN = 24,  /* elementwise calls that run together, block by block */
 };
@@ -42,7 +42,8 @@ typedef struct mg_call {
     int kernel;  /* row of kernels.def */
     int arrays;
     /* Destinations first, then inputs.  An update passes one table of pointers
-     * (array[0], grouped by tensor) and one table of sizes (array[1]). */
+     * (array[0], grouped by tensor) and one table of sizes (array[1]), followed by
+     * the length and the stride in elements of each tensor's first axis. */
     void *array[MG_MAX_ARRAYS];
     int64_t itemsize[MG_MAX_ARRAYS]; /* bytes */
     int64_t size[MG_MAX_AXES];

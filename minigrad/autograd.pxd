@@ -42,7 +42,7 @@ cdef object _watch(list versions, str name, object x)
 cpdef tuple sweep(list roots, list seeds, object targets, bint retain_graph, bint create_graph)
 
 @cython.locals(found=dict, stack=list, node=Node, other=Node)
-cdef list _reachable(list places)
+cpdef list reachable(list places)
 
 @cython.locals(slots=list, node=Node)
 cdef object _accumulate(dict pending, object place, int index, object g, bint create_graph)

@@ -232,7 +232,7 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
     Roots and targets are edges, ``(node, index)`` for a result and ``(leaf, 0)``
     for a leaf.  Gives ``{leaf: [gradient]}`` and, of targets that are results, ``{edge: gradient}``.
     """
-    nodes = _reachable([place for place, _ in roots])
+    nodes = reachable([place for place, _ in roots])
     wanted = None if targets is None else _leading_to(nodes, targets)
     for node in nodes:
         if (node.versions or node.saved is None) and (wanted is None or node in wanted):
@@ -266,8 +266,8 @@ def sweep(roots: Any, seeds: Any, targets: Any, retain_graph: bool, create_graph
     return pending, arrived
 
 
-def _reachable(places: list[Any]) -> list[Node]:
-    """All nodes behind ``places``, oldest first."""
+def reachable(places: list[Any]) -> list[Node]:
+    """All nodes behind ``places``, nodes and leaves: themselves too, oldest first."""
     stack = [place for place in places if isinstance(place, Node)]
     found = {node.order: node for node in stack}
     while stack:

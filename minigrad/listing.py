@@ -118,7 +118,7 @@ def _by_kernel(cells: Cells) -> Iterator[tuple[str, list[str]]]:
 def _numbers(steps: Sequence[Step]) -> Iterator[str]:
     """The Python numbers among the arguments of calls, by the names in the table."""
     for s in steps:
-        if s.function is None:
+        if s.function is None and s.family != "UPDATE":  # whose numbers are cells, or leave a part of it out
             for name, number in zip(KERNELS[s.kernel].scalars, s.scalars, strict=True):
                 if not isinstance(number, np.ndarray):
                     yield f"{s.kernel} {name}={_number(number)}"

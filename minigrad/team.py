@@ -226,9 +226,12 @@ def _cut_draw(step: Step, at: list[int]) -> list[Step] | None:
 
 def _cut_update(step: Step, threads: int) -> list[Step] | None:
     made: list[list[Array]] = [[] for _ in range(threads)]
+    projected = isinstance(step.scalars[-2], np.ndarray) or step.scalars[-2] != np.inf  # max_norm
     for i in range(0, len(step.arrays), step.group):
         tensor = step.arrays[i : i + step.group]
         axis = slowest(tensor[0])
+        if projected and axis is not None and axis > -tensor[0].ndim:
+            axis = None  # a unit of the first axis, whose norm is taken, stays whole
         at = None if axis is None else cuts(tensor[0].shape[axis], threads)
         if at is None:
             made[0] += tensor

@@ -36,13 +36,22 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "clip": lambda x: mg.clip(x, -0.5, 0.5),
 }
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "sgd": lambda p, lr: optim.SGD(p, lr, weight_decay=0.01),
-    "momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9, l1=0.001),
-    "nesterov": lambda p, lr: optim.SGD(p, lr, momentum=0.9, nesterov=True),
+    "sgd": lambda p, **o: optim.SGD(p, weight_decay=0.01, **o),
+    "momentum": lambda p, **o: optim.SGD(p, momentum=0.9, l1=0.001, **o),
+    "nesterov": lambda p, **o: optim.SGD(p, momentum=0.9, nesterov=True, **o),
     "adagrad": optim.Adagrad,
-    "rmsprop": lambda p, lr: optim.RMSprop(p, lr, momentum=0.5, centered=True),
+    "rmsprop": lambda p, **o: optim.RMSprop(p, momentum=0.5, centered=True, **o),
     "adam": optim.Adam,
-    "adamw": lambda p, lr: optim.AdamW(p, lr, l1=0.01, l1_form="proximal"),
+    "amsgrad": lambda p, **o: optim.Adam(p, amsgrad=True, **o),
+    "adamw": lambda p, **o: optim.AdamW(p, l1=0.01, l1_form="proximal", **o),
+    "nadam": optim.NAdam,
+    "radam": lambda p, **o: optim.RAdam(p, betas=(0.9, 0.5), **o),
+    "lion": optim.Lion,
+}
+AVERAGES: dict[str, Callable[[Any], Any]] = {
+    "no": lambda p: None,
+    "ema": lambda p: optim.EMA(p, 0.9),
+    "mean": lambda p: optim.EMA(p, 1, bias_correction=True),
 }
 RATES: dict[str, Any] = {
     "number": 0.05,
@@ -127,6 +136,7 @@ def layered_trainings(draw: st.DrawFn) -> dict[str, Any]:
     kind = draw(st.sampled_from(["images", "tokens"]))
     names = st.sampled_from(sorted(SEQUENCES if kind == "tokens" else IMAGES))
     drawn = draw(trainings()) | {"kind": kind, "sizes": [3], "batch": draw(st.integers(2, 8))}
+    drawn["nan"] = None  # which running statistics would keep
     return drawn | {"layers": draw(st.lists(names, min_size=1, max_size=3)), "pooled": draw(st.booleans())}
 
 
@@ -145,6 +155,13 @@ def trainings(draw: st.DrawFn) -> dict[str, Any]:
         "halves": draw(st.booleans()),
         "zeroed": draw(st.sampled_from(["before", "after"])),
         "clip": draw(st.sampled_from(["no", "norm", "value"])),
+        "average": draw(st.sampled_from(sorted(AVERAGES))),
+        "nan": draw(st.none() | st.integers(0, 4)),  # in which batch, if any
+        "options": {
+            "max_norm": draw(st.sampled_from([None, 0.5])),
+            "no_decay": draw(st.booleans()),
+            "dialect": draw(st.sampled_from(["torch", "optax"])),
+        },
     }
 
 
@@ -158,7 +175,9 @@ class Training:
             if "layers" in drawn
             else Net(drawn["sizes"], drawn["activation"], drawn["p"], drawn["norm"])
         )
-        self.optimizer = OPTIMIZERS[drawn["optimizer"]](self.net.parameters(), lr=RATES[drawn["rate"]])
+        options = {**drawn["options"], "lr": RATES[drawn["rate"]], "skip_nonfinite": drawn["nan"] is not None}
+        self.optimizer = OPTIMIZERS[drawn["optimizer"]](self.net.parameters(), **options)
+        self.average = AVERAGES[drawn["average"]](self.net.parameters())
 
     def loss(self, x: Any, y: Any) -> Any:
         found = self.net(x)
@@ -177,6 +196,8 @@ class Training:
             self.loss(x * 0.5 if x.dtype == F32 else x, y).backward()
         norm = CLIPPING[self.drawn["clip"]](self.net.parameters())
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         if self.drawn["zeroed"] == "after":
             self.optimizer.zero_grad()
         return {"loss": loss, "more": (loss * 2, 3), "norm": norm}
@@ -188,7 +209,15 @@ class Training:
         arrays += [self.optimizer.step_count, *[g.counter for _, g in self.net.named_generators()]]
         arrays += [b.data for b in self.net.buffers()]
         arrays += [cell for group in self.optimizer.param_groups for cell in group.cells.values()]
-        return [a.tobytes() for a in arrays]
+        arrays += [np.array(self.optimizer.skipped)]
+        if self.average is not None:
+            arrays += [*self.average.averages, self.average.count]
+        return [number_bits(a) for a in arrays]
+
+
+def number_bits(a: Any) -> bytes:
+    """The bits of an array; a NaN is a NaN."""
+    return np.where(np.isnan(a), a.dtype.type(np.nan), a).tobytes() if a.dtype.kind == "f" else a.tobytes()  # type: ignore[no-any-return]
 
 
 def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
@@ -198,7 +227,10 @@ def batches(drawn: dict[str, Any], count: int) -> list[tuple[Any, Any]]:
         tokens = drawn["kind"] == "tokens"
         make = (lambda: rng.integers(0, 9, (n, 7))) if tokens else lambda: rng.standard_normal((n, 2, 9, 11), F32)
         return [(make(), rng.integers(0, 3, n)) for _ in range(count)]
-    return [(rng.standard_normal((n, first), F32), rng.integers(0, last, n)) for _ in range(count)]
+    made = [(rng.standard_normal((n, first), F32), rng.integers(0, last, n)) for _ in range(count)]
+    if drawn["nan"] is not None:
+        made[drawn["nan"]][0][0] = np.nan
+    return made
 
 
 SUBSETS = st.lists(st.sampled_from(passes.DEFAULT), unique=True).map(tuple) | st.just(passes.DEFAULT)
@@ -235,16 +267,17 @@ def compare_with_eager(drawn: dict[str, Any], chosen: Any, arenas: bool) -> None
         wanted = eager.step(x, y)
         x, y = (x, y) if arenas else (np.asfortranarray(x), mg.tensor(y))
         got = program(x, y)
-        assert got["loss"].data.tobytes() == wanted["loss"].data.tobytes()
-        assert (got["more"][0].item(), got["more"][1]) == (wanted["more"][0].item(), 3)
+        assert number_bits(got["loss"].data) == number_bits(wanted["loss"].data)
+        np.testing.assert_equal((got["more"][0].item(), got["more"][1]), (wanted["more"][0].item(), 3))
         assert (got["norm"] is None) == (wanted["norm"] is None) == (drawn["clip"] != "norm")
-        assert got["norm"] is None or got["norm"].item() == wanted["norm"].item()
+        np.testing.assert_equal(*(None if r["norm"] is None else r["norm"].item() for r in (got, wanted)))
         assert replayed.state() == eager.state()
         losses.append(got["loss"].item())
     data = [np.concatenate(parts) for parts in zip(*made, strict=True)]
     found = whole.run(data, np.arange(drawn["batch"], len(data[0])))
-    assert found["loss"].tolist() == losses[1:]
+    np.testing.assert_equal(found["loss"].tolist(), losses[1:])
     assert run.state() == eager.state()
+    assert eager.optimizer.skipped == (drawn["nan"] is not None)
 
 
 @given(drawn=layered_trainings(), chosen=SUBSETS, arenas=st.booleans(), threads=st.sampled_from([1, 2, 3]))
@@ -273,7 +306,7 @@ def test_every_operation_and_its_gradient_replay(operation: Any, data: st.DataOb
             made = [x.detach().requires_grad_() if x.dtype.kind == "f" else x for x in inputs]
             full = [made[tensors.index(i)] if i in tensors else a for i, a in enumerate(args)]
             outputs = operation(*full, **attributes)
-            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            outputs = tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
             tracked = [y for y in outputs if y.requires_grad]
             leaves = [x for x in made if x.requires_grad]
             if not tracked:
@@ -942,8 +975,12 @@ def test_a_step_that_fails_leaves_no_recorder(step: Step) -> None:
 def test_the_same_bits_for_any_number_of_threads() -> None:
     drawn = {"sizes": [200, 256, 10], "batch": 256, "activation": "relu", "p": 0.3, "norm": False, "rate": "cosine"}
     drawn |= {"loss": "cross_entropy", "optimizer": "adam", "halves": False, "zeroed": "before", "clip": "norm"}
+    drawn |= {"average": "ema", "nan": 1, "options": {"max_norm": 0.5}}
     made = batches(drawn, 4)
-    states = []
+    eager = Training(drawn)
+    for batch in made:
+        eager.step(*batch)
+    states = [eager.state()]
     before = mg.num_threads()
     try:
         for threads in (1, 2, 3):
@@ -957,7 +994,7 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     finally:
         mg.set_num_threads(before)
     if mg.kernels.active() != "reference":
-        assert states[0] == states[1] == states[2]
+        assert states[0] == states[1] == states[2] == states[3]
 
 
 def test_a_fork_goes_on_with_the_program(step: Step) -> None:

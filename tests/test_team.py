@@ -110,9 +110,15 @@ def others(draw: st.DrawFn) -> Step:
             "dropout_grad", (plain(same), plain(y), rng.integers(0, 256, (m * n + 7) // 8).astype(np.uint8)), (3e4,)
         ),
         "adam": lambda: Step(
-            "adam", (*(np.abs(a) for a in (x, x, x, x)), *(lost + 9,) * 4), (0.1, 0.9, 0.99, 1e-8, 3.0, 0.1, 0, 0, 0), 3
+            "adam",
+            (*(np.abs(a) for a in (x, x, x, x)), *(lost + 9,) * 4),
+            (0.1, 0.9, 0.99, 1e-8, 3.0, 0.1, 0, 0, 0, np.inf, 0),
+            3,
         ),
-        "sgd": lambda: Step("sgd", (x.copy("K"), np.copy(x, "K")), (0.1, 0.1, 0.0, 0.1, 1.0)),
+        "lion": lambda: Step(
+            "lion", (*(np.copy(a, "K") for a in (x, x, x)), *(lost + 9,) * 3), (0.1, 0.9, 0.99, 0.1, 0, 0, 0, 0.5, 0), 2
+        ),
+        "sgd": lambda: Step("sgd", (x.copy("K"), np.copy(x, "K")), (0.1, 0.1, 0.0, 0.1, 1.0, np.inf, 0.0)),
     }
     return made[draw(st.sampled_from(sorted(made)))]()
 

@@ -740,13 +740,14 @@ cdef class Call:
         cdef int group = self.row.arrays, slot
         cdef Py_ssize_t t, tensors = len(self.arrays) // group
         cdef Array a, first
-        cdef cnp.npy_intp words = len(self.arrays) + tensors
+        cdef cnp.npy_intp words = len(self.arrays) + 3 * tensors
         cdef Array table = cnp.PyArray_EMPTY(1, &words, cnp.NPY_INT64, False)
         cdef void **pointer = <void **>cnp.PyArray_DATA(table)
         cdef int64_t *size = <int64_t *>(pointer + len(self.arrays))
         for t in range(tensors):
             first = self.arrays[t * group]
             size[t] = cnp.PyArray_SIZE(first)
+            note_units(first, size + tensors + 2 * t)
             self.c.work += size[t]
             for slot in range(group):
                 a = self.arrays[t * group + slot]
@@ -781,6 +782,8 @@ cdef class Call:
                 return False
             if slot < writes and not cnp.PyArray_ISWRITEABLE(a):
                 return False
+            if slot == 0:
+                note_units(a, size + n // group + i // group * 2)
             pointer[i] = cnp.PyArray_DATA(a)
             slot = slot + 1 if slot + 1 < group else 0
         self.arrays = arrays
@@ -1650,6 +1653,13 @@ cdef inline bint same_shape(Array a, Array b) noexcept:
 
 def describe(array):
     return f"shape {array.shape} with strides {array.strides}"
+
+
+cdef void note_units(Array a, int64_t *axis) noexcept:
+    """Length and stride in elements of the first axis of a dense array; the length is 0 where there are no units."""
+    cdef bint several = cnp.PyArray_NDIM(a) > 1 and cnp.PyArray_SIZE(a) > 0
+    axis[0] = cnp.PyArray_DIM(a, 0) if several else 0
+    axis[1] = cnp.PyArray_STRIDE(a, 0) // cnp.PyArray_ITEMSIZE(a) if axis[0] > 1 else cnp.PyArray_SIZE(a)
 
 
 cdef bint same_layout(Array a, Array b) noexcept:

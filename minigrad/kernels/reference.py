@@ -186,12 +186,17 @@ def mean(out: Array, x: Array) -> None:
     np.mean(x, axis=_reduced(out, x), keepdims=True, out=out)
 
 
+def _forwards(x: Array) -> Array:
+    """x, copied if it runs backwards: with ``out=`` NumPy 2.0 then finds wrong extrema."""
+    return x.copy() if any(stride < 0 for stride in x.strides) else x
+
+
 def max(out: Array, x: Array) -> None:
-    np.max(x, axis=_reduced(out, x), keepdims=True, out=out)
+    np.max(_forwards(x), axis=_reduced(out, x), keepdims=True, out=out)
 
 
 def min(out: Array, x: Array) -> None:
-    np.min(x, axis=_reduced(out, x), keepdims=True, out=out)
+    np.min(_forwards(x), axis=_reduced(out, x), keepdims=True, out=out)
 
 
 # Matrix products -----------------------------------------------------------------
@@ -346,6 +351,19 @@ def look_up(out: Array, table: Array, step: Array, first: Array) -> None:
     out[...] = table[np.clip(int(step) - int(first), 0, len(table) - 1)]
 
 
+def advance_if(out: Array, x: Array, norm: Array, finite: Scalar) -> None:
+    """x + 1 where ``norm`` is finite as ``finite`` says, else x."""
+    out[...] = x + (math.isfinite(norm) == bool(finite))
+
+
+def average_rate(out: Array, count: Array, decay: Array, corrected: Scalar) -> None:
+    """Minus the share that the newest of ``count`` weights takes in their average."""
+    rate = float(decay) - 1
+    if corrected:
+        rate = rate / (1 - float(decay) ** float(count)) if rate else -1 / float(count)
+    out[...] = rate
+
+
 # Updates: from the states and the gradient d a formula gives the next states and the step ------------
 
 
@@ -361,47 +379,124 @@ def sgd_momentum(
     return rate * (d + keep * v if nesterov else v)
 
 
-def adagrad(s: Array, d: Array, lr: Scalar, lr_decay: Scalar, eps: Scalar, step: Scalar) -> Any:
-    rate, small = _numbers(d, float(lr) / (1 + float(step) * float(lr_decay)), eps)
+def adagrad(s: Array, d: Array, lr: Scalar, lr_decay: Scalar, eps: Scalar, dialect: Scalar, step: Scalar) -> Any:
+    rate = d.dtype.type(float(lr) / (1 + float(step) * float(lr_decay)))
     s += d * d
-    return rate * (d / (np.sqrt(s) + small))
+    return rate * _divided(d, s, eps, dialect)
 
 
-def rmsprop(s: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar) -> Any:
-    rate, small, keep, take = _numbers(d, lr, eps, alpha, 1 - float(alpha))
+def _divided(d: Array, s: Array, eps: Scalar, dialect: Scalar) -> Any:
+    """Dialect 0 is that of PyTorch, 1 that of optax, which has eps under the root."""
+    behind, under = _numbers(d, *(0, eps) if dialect else (eps, 0))
+    return d / (np.sqrt(s + under) + behind)
+
+
+def rmsprop(s: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, dialect: Scalar) -> Any:
+    rate, keep, take = _numbers(d, lr, alpha, 1 - float(alpha))
     s[...] = keep * s + take * (d * d)
-    return rate * (d / (np.sqrt(s) + small))
+    return rate * _divided(d, s, eps, dialect)
 
 
-def rmsprop_momentum(s: Array, b: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, momentum: Scalar) -> Any:
-    rate, keep = _numbers(d, lr, momentum)
-    b[...] = keep * b + rmsprop(s, d, 1.0, alpha, eps)
-    return rate * b
-
-
-def rmsprop_centered(s: Array, a: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar) -> Any:
-    rate, small, keep, take = _numbers(d, lr, eps, alpha, 1 - float(alpha))
+def rmsprop_centered(s: Array, a: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, dialect: Scalar) -> Any:
+    rate, keep, take = _numbers(d, lr, alpha, 1 - float(alpha))
     s[...] = keep * s + take * (d * d)
     a[...] = keep * a + take * d
-    return rate * (d / (np.sqrt(np.maximum(s - a * a, 0)) + small))
+    return rate * _divided(d, np.maximum(s - a * a, 0), eps, dialect)
+
+
+def rmsprop_momentum(
+    s: Array, b: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, momentum: Scalar, dialect: Scalar
+) -> Any:
+    inside, outside, keep = _numbers(d, *(lr, 1) if dialect else (1, lr), momentum)
+    b[...] = keep * b + rmsprop(s, d, inside, alpha, eps, dialect)
+    return outside * b
 
 
 def rmsprop_centered_momentum(
-    s: Array, a: Array, b: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, momentum: Scalar
+    s: Array, a: Array, b: Array, d: Array, lr: Scalar, alpha: Scalar, eps: Scalar, momentum: Scalar, dialect: Scalar
 ) -> Any:
-    rate, keep = _numbers(d, lr, momentum)
-    b[...] = keep * b + rmsprop_centered(s, a, d, 1.0, alpha, eps)
-    return rate * b
+    inside, outside, keep = _numbers(d, *(lr, 1) if dialect else (1, lr), momentum)
+    b[...] = keep * b + rmsprop_centered(s, a, d, inside, alpha, eps, dialect)
+    return outside * b
 
 
 def adam(m: Array, v: Array, d: Array, lr: Scalar, beta1: Scalar, beta2: Scalar, eps: Scalar, step: Scalar) -> Any:
     b1, b2, t = float(beta1), float(beta2), float(step) + 1
     root = math.sqrt(1 - b2**t)
     rate, small = _numbers(d, float(lr) * root / (1 - b1**t), float(eps) * root)
+    _moments(m, v, d, b1, b2)
+    return rate * (m / (np.sqrt(v) + small))
+
+
+def _moments(m: Array, v: Array, d: Array, b1: float, b2: float) -> None:
     keep1, take1, keep2, take2 = _numbers(d, b1, 1 - b1, b2, 1 - b2)
     m[...] = keep1 * m + take1 * d
     v[...] = keep2 * v + take2 * (d * d)
-    return rate * (m / (np.sqrt(v) + small))
+
+
+def amsgrad(
+    m: Array, v: Array, top: Array, d: Array,
+    lr: Scalar, beta1: Scalar, beta2: Scalar, eps: Scalar, dialect: Scalar, step: Scalar,
+) -> Any:  # fmt: skip
+    b1, b2, t = float(beta1), float(beta2), float(step) + 1
+    left = 1 - b2**t
+    root = 1 if dialect else math.sqrt(left)
+    rate, small, scale = _numbers(d, float(lr) * root / (1 - b1**t), float(eps) * root, 1 / left if dialect else 1)
+    _moments(m, v, d, b1, b2)
+    top[...] = np.where(top > scale * v, top, scale * v)
+    return rate * (m / (np.sqrt(top) + small))
+
+
+def _nadam_product(b1: float, log_a: float, t: float) -> float:
+    """The product of b1 (1 - a^i / 2) over i = 1 ... t, by the series of the logarithm: see csrc/update.inc."""
+    x, half = 0.0, 1.0
+    for k in range(1, 57):
+        half *= 0.5
+        powers = math.expm1(k * t * log_a) / math.expm1(k * log_a) if log_a else t
+        x -= math.exp(k * log_a) * powers * half / k
+    return float(b1**t * math.exp(x))
+
+
+def nadam(
+    m: Array, v: Array, d: Array,
+    lr: Scalar, beta1: Scalar, beta2: Scalar, eps: Scalar, momentum_decay: Scalar, dialect: Scalar, step: Scalar,
+) -> Any:  # fmt: skip
+    b1, b2, t = float(beta1), float(beta2), float(step) + 1
+    log_a = -math.inf if dialect else float(momentum_decay) * math.log(0.96)
+    rate = float(lr) * math.sqrt(1 - b2**t)
+    mu, following = (b1 * (1 - 0.5 * math.exp(i * log_a)) for i in (t, t + 1))
+    old, new, small = _numbers(
+        d,
+        rate * following / (1 - _nadam_product(b1, log_a, t + 1)),
+        rate * (1 - mu) / (1 - _nadam_product(b1, log_a, t)),
+        math.sqrt(1 - b2**t) * float(eps),
+    )
+    _moments(m, v, d, b1, b2)
+    return (old * m + new * d) / (np.sqrt(v) + small)
+
+
+def radam(
+    m: Array, v: Array, d: Array, lr: Scalar, beta1: Scalar, beta2: Scalar, eps: Scalar, dialect: Scalar, step: Scalar
+) -> Any:
+    b1, b2, t = float(beta1), float(beta2), float(step) + 1
+    left, rate = 1 - b2**t, float(lr) / (1 - b1**t)
+    most = 2 / (1 - b2) - 1
+    length = most - 2 * t * b2**t / left
+    _moments(m, v, d, b1, b2)
+    if length < 5 or (length == 5 and not dialect):
+        return d.dtype.type(rate) * m
+    root = math.sqrt(left)
+    rect = math.sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length))
+    scale, small = _numbers(d, rate * root * rect, root * float(eps) if dialect else eps)
+    return scale * (m / (np.sqrt(v) + small))
+
+
+def lion(m: Array, d: Array, lr: Scalar, beta1: Scalar, beta2: Scalar) -> Any:
+    b1, b2 = float(beta1), float(beta2)
+    rate, keep1, take1, keep2, take2 = _numbers(d, lr, b1, 1 - b1, b2, 1 - b2)
+    u = keep1 * m + take1 * d
+    m[...] = keep2 * m + take2 * d
+    return rate * np.sign(u)
 
 
 def _numbers(like: Array, *scalars: Scalar) -> list[Any]:
@@ -416,8 +511,12 @@ def update(
     decoupled_weight_decay: Scalar,
     l1: Scalar,
     proximal: Scalar,
+    max_norm: Scalar,
+    norm: Scalar,
 ) -> None:
     """One step of one tensor: the decays, the same for every ``formula``, around it; what is 0 is left out."""
+    if not math.isfinite(norm):
+        return
     w, *states, d = arrays
     lr = float(scalars[0])
     decay, slope, left, soft = _numbers(w, weight_decay, l1, 1 - lr * float(decoupled_weight_decay), lr * float(l1))
@@ -428,6 +527,21 @@ def update(
     w[...] = left * w - formula(*states, d, *scalars)
     if soft and proximal:
         w[...] = np.copysign(np.maximum(np.abs(w) - soft, 0), w)
+    if w.ndim > 1 and w.size and math.isfinite(max_norm):
+        _project(w, float(max_norm))
+
+
+def _project(w: Array, max_norm: float) -> None:
+    """Each unit ``w[u]`` no longer than ``max_norm``; eight partial sums take turns along it, in memory order."""
+    axes = sorted(range(1, w.ndim), key=lambda axis: -w.strides[axis])
+    flat = np.square(w.transpose(0, *axes), dtype=np.float64).reshape(len(w), -1)
+    turns = np.pad(flat, ((0, 0), (0, -flat.shape[1] % 8))).reshape(len(w), -1, 8)
+    sums = np.add.accumulate(turns, axis=1)[:, -1]  # one after the other
+    for width in (4, 2, 1):
+        sums = sums[:, :width] + sums[:, width : 2 * width]
+    norms = np.sqrt(sums[:, 0])
+    factors = np.where((norms > max_norm) & np.isfinite(norms), max_norm / norms, 1).astype(w.dtype)
+    w *= factors.reshape(-1, *[1] * (w.ndim - 1))
 
 
 # All tensors of a group -----------------------------------------------------------------------------
@@ -452,7 +566,7 @@ def run(name: str, family: str, group: int, arrays: Sequence[Array], scalars: Se
     with np.errstate(all="ignore"):
         if family == "UPDATE":
             for i in range(0, len(arrays), group):
-                update(function, arrays[i : i + group], scalars[:-4], *scalars[-4:])
+                update(function, arrays[i : i + group], scalars[:-6], *scalars[-6:])
         elif family == "TENSORS":
             function(*arrays[: group - 1], arrays[group - 1 :], *scalars)
         else:

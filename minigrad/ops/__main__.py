@@ -23,7 +23,7 @@ DOOR = {id(value): name for name, value in vars(launch).items() if callable(valu
 def registry() -> dict[str, Any]:
     """All operations, and functions made of them that state a domain, by name."""
     modules = [importlib.import_module(m.name) for m in pkgutil.iter_modules(ops.__path__, "minigrad.ops.")]
-    values = [value for module in modules for value in vars(module).values()]
+    values = [getattr(value, "drawn", value) for module in modules for value in vars(module).values()]
     return {value.name: value for value in values if isinstance(getattr(value, "domain", None), Domain)}
 
 
@@ -82,9 +82,7 @@ def table() -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     others = sorted(set(ops.__all__) - set(registry()))
-    return "\n".join(
-        [*text, "", *textwrap.wrap("Functions made of these, or without inputs: " + ", ".join(others), 120)]
-    )
+    return "\n".join([*text, "", *textwrap.wrap("What creates, draws or writes: " + ", ".join(others), 120)])
 
 
 if __name__ == "__main__":

@@ -191,6 +191,7 @@ def _sloped(x: Any, y: Any, slope: float) -> Array:
     return launch_where(compare(np.greater, x, 0), y, elementwise("multiply", y, float(slope)))
 
 
+@composed(Domain("(n,C,m),(C)", {"x": Real(exclude=(0,))}, kinks="weight at 0"), "x", "weight")
 def prelu(x: Any, weight: Any) -> Tensor:
     """x above 0, ``weight x`` below and at 0, the weight learned (He et al. 2015).
 

@@ -8,7 +8,7 @@ import numpy as np
 from ..kernels.launch import Array, as_array, launch, same_float
 from ..operations import operation
 from ..tensor import Tensor
-from .domain import Domain
+from .domain import Domain, composed
 from .linalg import matmul
 from .shape import reshape
 
@@ -118,6 +118,7 @@ def _padding(function: str, padding: Any, kernel: Pair, stride: Pair, dilation: 
     return (height, height), (width, width)
 
 
+@composed(Domain("convolution of 2"), "x", "weight", "bias")
 def conv2d(
     x: Any,
     weight: Any,
@@ -141,6 +142,7 @@ def conv2d(
     return _convolution("conv2d", 2, x, weight, bias, stride, padding, dilation, groups)
 
 
+@composed(Domain("convolution of 1"), "x", "weight", "bias")
 def conv1d(
     x: Any,
     weight: Any,

@@ -1,5 +1,6 @@
 """Where an operation is defined and smooth, as plain data: ``minigrad.testing`` turns it into property tests."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +70,8 @@ class Domain:
         about them drawn; ``"filled image"`` and ``"windows and filled image"``, where every window has
         elements of the image; or a signature
         as generalised ufuncs have it, such as ``"(...,m,k),(...,k,n)"``: a letter is a length,
-        a capital one at least 1, a number itself, and ``...`` are axes that broadcast together.
+        a capital one at least 1, a number itself, and ``...`` are axes that broadcast together;
+        ``"convolution of 1"`` or 2 axes, ``"pooling of 1"`` or 2, all about the windows drawn.
     inputs : a Real, Boolean, Integer, Labels, Matrix or Bits for each input name; inputs not named are ``Real()``.
     attributes : for each attribute a tuple of values to choose from, or what to draw for the shape of
         the first input: ``"axis"``, ``"axis or none"``, ``"axes"``, ``"shape"``, ``"wider shape"``,
@@ -88,21 +90,43 @@ class Domain:
     order: int = 2
 
 
-def composed(domain: Domain) -> Callable[[Function], Function]:
+def composed(domain: Domain, *inputs: str, call: Callable[..., Any] | None = None) -> Callable[[Function], Function]:
     """State the domain of a function that is made of operations: it is tested and listed as they are.
 
-    Positional-only parameters are its inputs, the others its attributes, as with operations.
+    inputs : the parameters that it differentiates or takes arrays for, the others are attributes; positional-only ones
+        unless named.  ``"*arrays"`` is a parameter that takes a list of them.
+    call : how the function is called with its inputs and attributes, where not by these names.
+
+    ``function.domain`` is the domain, and ``function.drawn`` the function as what is drawn from the domain calls it:
+    inputs first, one after the other.
     """
 
     def decorate(function: Function) -> Function:
-        inputs = [p for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_ONLY]
-        function.__dict__.update(
+        parameters = inspect.signature(function).parameters
+        names = inputs or tuple(p.name for p in parameters.values() if p.kind is p.POSITIONAL_ONLY)
+        listed = names[0].startswith("*")
+
+        def drawn(*args: Any, **attributes: Any) -> Any:
+            if call is not None:
+                return call(function, *args, **attributes)
+            if listed:
+                return function(args, **attributes)
+            if inputs:
+                return function(**dict(zip(inputs, args, strict=True)), **attributes)
+            return function(*args, **attributes)
+
+        drawn = functools.update_wrapper(drawn, function)
+        required = [
+            name for name in names if name not in parameters or parameters[name].default is inspect.Parameter.empty
+        ]
+        drawn.__dict__.update(
             name=function.__name__,
             domain=domain,
-            inputs=tuple(p.name for p in inputs),
-            required=sum(p.default is p.empty for p in inputs),
-            variadic=False,
+            inputs=tuple(name.removeprefix("*") for name in names),
+            required=len(required),
+            variadic=listed,
         )
+        function.__dict__.update(domain=domain, drawn=drawn)
         return function
 
     return decorate

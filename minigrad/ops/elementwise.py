@@ -464,8 +464,13 @@ def clip_between(x: Any, /, min: float | None = None, max: float | None = None) 
         x = as_dtype(x, result_dtype("clip", x, *[bound for bound in (min, max) if bound is not None]))
         if x.dtype.kind != "f":
             least, most = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
-            low, high = int(np.clip(low, least, most)), int(np.clip(high, least, most))
+            low, high = _whole(min, least, least, most), _whole(max, most, least, most)
     return unary("clip", x, low, high)
+
+
+def _whole(bound: Any, missing: int, least: int, most: int) -> int:
+    """An integer as bound of integers, exact, within what the dtype holds."""
+    return missing if bound is None else sorted((least, int(bound), most))[1]
 
 
 @operation(domain=replace(CLIPPED, kinks=""))

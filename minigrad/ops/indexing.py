@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike
 from ..kernels.launch import Array, as_array, launch_python, normalize_axes
 from ..operations import operation
 from ..tensor import Tensor
-from .domain import Domain, Integer, composed
+from .domain import Domain, Integer, Labels, composed
 from .elementwise import add, multiply, where
 from .shape import as_tensor, broadcast_to, getitem, getitem_grad, permute_dims, reshape
 
@@ -34,6 +34,7 @@ def along(name: str, index: Any, axis: int, shape: tuple[int, ...]) -> tuple[Any
     return tuple(grid)
 
 
+@composed(Domain("(m,N),(k)", {"indices": Labels("x")}, {"axis": (1, -1)}), "x", "indices")
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     """``x[..., indices, ...]`` along ``axis``, or of the flattened tensor."""
     x, indices = as_tensor(x) if axis is not None else reshape(x, -1), _indices("take", indices)
@@ -41,12 +42,14 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
     return getitem(x, (slice(None),) * place + (indices,))
 
 
+@composed(Domain("(m,N),(m,k)", {"indices": Labels("x")}, {"axis": (1, -1)}), "x", "indices")
 def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Tensor:
     """The element ``indices`` names along ``axis``, at each place of the others; what argsort gives sorts so."""
     x = as_tensor(x) if axis is not None else reshape(x, -1)
     return getitem(x, along("take_along_axis", indices, 0 if axis is None else axis, x.shape))
 
 
+@composed(Domain("(N,m),(k,m)", {"index": Labels("x", 0)}, {"axis": (0, -2)}), "x", "index")
 def gather(x: Any, axis: int, index: Any) -> Tensor:
     """``y[i, j, k] = x[i, index[i, j, k], k]`` for axis 1, PyTorch's: index may be shorter than x along the others."""
     x, index = as_tensor(x), _indices("gather", index)
@@ -55,6 +58,7 @@ def gather(x: Any, axis: int, index: Any) -> Tensor:
     return getitem(x, along("gather", index, axis, index.shape))
 
 
+@composed(Domain("(N,m),(k,m),(k,m)", {"index": Labels("x", 0)}, {"axis": (0, -2)}), "x", "index", "source")
 def scatter_add(x: Any, axis: int, index: Any, source: Any) -> Tensor:
     """x with ``source[i, j, k]`` added at ``[i, index[i, j, k], k]`` for axis 1, as often as a place is named.
 
@@ -69,6 +73,9 @@ def scatter_add(x: Any, axis: int, index: Any, source: Any) -> Tensor:
     return add(x, getitem_grad(part, along("scatter_add", index, axis, index.shape), x.shape))
 
 
+@composed(
+    Domain("(N,m),(k),(k,m)", {"index": Labels("x", 0)}, {"axis": (0, -2), "alpha": (1, -0.5)}), "x", "index", "source"
+)
 def index_add(x: Any, axis: int, index: Any, source: Any, alpha: float = 1) -> Tensor:
     """x with ``alpha source[:, j]`` added to ``x[:, index[j]]`` for axis 1, as often as a place is named."""
     x, source, index = as_tensor(x), as_tensor(source), _indices("index_add", index)
@@ -142,6 +149,7 @@ def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tens
     return getitem(moved, (..., *_on_diagonal(m, n, offset)))
 
 
+@composed(Domain("(n)", attributes={"k": (-1, 0, 2)}), "x")
 def diag(x: Any, k: int = 0) -> Tensor:
     """The matrix with x (n,) on its k-th diagonal, or the k-th diagonal of the matrix x."""
     x = as_tensor(x)

@@ -14,7 +14,7 @@ from ..kernels import launch
 from ..kernels.launch import Array, as_array, as_dtype, launch_python, normalize_axes, result_dtype, same_float
 from ..operations import operation
 from ..tensor import Tensor
-from .domain import Domain, Matrix
+from .domain import Domain, Matrix, composed
 from .elementwise import multiply, square, where
 from .indexing import diagonal
 from .reductions import norm, sum
@@ -34,6 +34,7 @@ def matmul_arrays(a: Any, b: Any, /) -> Array:
     return launch.matmul(as_array(a), as_array(b))
 
 
+@composed(Domain("(...,m,k),(...,k,n)"), "a", "b")
 def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product ``a @ b``, (..., m, k) by (..., k, n), batch axes broadcast.
 
@@ -121,6 +122,7 @@ def _contract(a: Any, left: list[Any], b: Any, right: list[Any], kept: set[Any])
     return reshape(y, (*batch, *m, *n)), [*together, *rows, *columns]
 
 
+@composed(Domain("(m,k),(k,n)", attributes={"axes": (1, ((1,), (0,)), (-1, 0))}), "a", "b")
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     """The sum of products over pairs of axes, as NumPy's: the last ``axes`` of a with the first of b, or two lists.
 
@@ -145,6 +147,7 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
     return _contract(a, left, b, right, set())[0]
 
 
+@composed(Domain("(m,k),(k,n)"), "a", "b")
 def dot(a: Any, b: Any) -> Tensor:
     """NumPy's: the inner product of vectors, the product with a number, else ``sum(a[..., k] b[..., k, :])``."""
     a, b = as_tensor(a), as_tensor(b)
@@ -153,22 +156,31 @@ def dot(a: Any, b: Any) -> Tensor:
     return tensordot(a, b, (-1, -1 if b.ndim == 1 else -2))
 
 
+@composed(Domain("(m,k),(n,k)"), "a", "b")
 def inner(a: Any, b: Any) -> Tensor:
     """The sum of products over the last axis of both; the product with a number."""
     a, b = as_tensor(a), as_tensor(b)
     return multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, (-1, -1))
 
 
+@composed(Domain("(m),(n)"), "a", "b")
 def outer(a: Any, b: Any) -> Tensor:
     """``a[i] b[j]`` of all elements of a and b in C order: (a.size, b.size)."""
     return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
 
 
+@composed(Domain("(m,n,k)", attributes={"offset": (0, 1, -1), "axis1": (0, 2), "axis2": (1,)}), "x")
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of ``x[i, i + offset]`` along two axes, those that are left in their order."""
     return sum(diagonal(x, offset, axis1, axis2), -1)
 
 
+@composed(
+    Domain("(m,k),(k,n)", attributes={"subscripts": ("ij,jk->ik", "ab,bc", "ij,jk->j", "ij,jk->", "...i,ij->j...")}),
+    "a",
+    "b",
+    call=lambda einsum, a, b, subscripts: einsum(subscripts, a, b),
+)
 def einsum(subscripts: str, *operands: Any) -> Tensor:
     """Products summed over indices, as NumPy's: ``einsum("bij,jk->bik", x, w)``.
 
@@ -183,7 +195,8 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     for x, own in zip(tensors, labels, strict=True):
         for label, n in zip(own, x.shape, strict=True):
             if n != lengths.setdefault(label, n) and 1 not in (n, lengths[label]):
-                raise ValueError(f"einsum {subscripts!r}: {label!r} has the lengths {lengths[label]} and {n}")
+                name = "an axis of '...'" if isinstance(label, int) else repr(label)
+                raise ValueError(f"einsum {subscripts!r}: {name} has the lengths {lengths[label]} and {n}")
             lengths[label] = n if lengths[label] == 1 else lengths[label]
     parts = [_simplified(x, own, lengths) for x, own in zip(tensors, labels, strict=True)]
     for i, (x, own) in enumerate(parts):
@@ -305,6 +318,7 @@ def solve_matrices(a: Any, b: Any, /) -> Array:
     return _lapack("solve", np.linalg.solve, [(*batch, *b.shape[-2:])], a, b)
 
 
+@composed(Domain("(...,m,m),(...,m,n)", {"a": Matrix()}, kinks=SINGULAR), "a", "b")
 def solve(a: Any, b: Any) -> Tensor:
     """x with ``a x = b``: a (..., m, m), b (..., m, n), or (m,) for a vector; ``LinAlgError`` where a is singular."""
     a, b = as_tensor(a), as_tensor(b)
@@ -420,6 +434,7 @@ def _svd_gradient(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
     return total
 
 
+@composed(Domain("(m,n)", {"a": Matrix()}, {"full_matrices": (False,)}, kinks=EQUAL), "a")
 def svd(a: Any, full_matrices: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """``a = u diag(s) vh``: a (..., m, n), u (..., m, k), s (..., k) descending, vh (..., k, n), k the smaller of m, n.
 

@@ -17,7 +17,7 @@ from ..kernels.reference import bad_label
 from ..operations import operation
 from ..tensor import Tensor
 from .activations import as_float, softplus
-from .domain import Domain, Integer, Labels, Real
+from .domain import Domain, Integer, Labels, Real, composed
 from .elementwise import (
     abs,
     clip,
@@ -35,6 +35,10 @@ from .elementwise import (
 from .neural import log_softmax, softmax, softmax_grad
 from .reductions import mean, sum
 from .shape import getitem, permute_dims, reshape
+
+REDUCTION = {"reduction": ("mean", "sum", "none")}
+WEIGHT = Real(0.2, 2)
+SIGNS = Integer(-1, 1)
 
 # What the losses share ------------------------------------------------------------------------
 
@@ -93,11 +97,13 @@ def _number(name: str, least: float | None = None, **numbers: Any) -> float:
 # Distances -------------------------------------------------------------------------------------
 
 
+@composed(Domain("nonempty", attributes=REDUCTION), "input", "target")
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """``(input - target) ** 2``, its mean over all elements (or sum, or none); shapes must be equal."""
     return _reduced(square(subtract(*_alike("mse_loss", input=input, target=target))), reduction)
 
 
+@composed(Domain("nonempty", attributes=REDUCTION, apart=("input", "target"), kinks="0 at 0"), "input", "target")
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """``|input - target|``, with gradient 0 at 0; shapes must be equal."""
     return _reduced(abs(subtract(*_alike("l1_loss", input=input, target=target))), reduction)
@@ -118,6 +124,16 @@ def huber(d: Any, /, delta: float) -> Array:
     return elementwise("multiply", c, elementwise("subtract", d, elementwise("multiply", c, 0.5)))
 
 
+@composed(
+    Domain(
+        "nonempty",
+        attributes={**REDUCTION, "delta": (0.5, 1.0)},
+        apart=("input", "target"),
+        kinks="second derivative 1 at +-delta",
+    ),
+    "input",
+    "target",
+)
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, d = input - target (Huber 1964)."""
     delta = _number("huber_loss", delta=delta)
@@ -126,6 +142,16 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     return _reduced(huber(subtract(*_alike("huber_loss", input=input, target=target)), delta), reduction)
 
 
+@composed(
+    Domain(
+        "nonempty",
+        attributes={**REDUCTION, "beta": (0.0, 0.5, 1.0)},
+        apart=("input", "target"),
+        kinks="second derivative 1 / beta at +-beta; as l1_loss for beta 0",
+    ),
+    "input",
+    "target",
+)
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """``d^2 / (2 beta)`` where ``|d| <= beta``, else ``|d| - beta / 2`` (Girshick 2015): Huber's over beta; L1 at 0."""
     beta = _number("smooth_l1_loss", 0, beta=beta)
@@ -153,6 +179,17 @@ def binary_entropy(p: Any, t: Any, /) -> Array:
     return unary("negative", elementwise("add", *both))
 
 
+@composed(
+    Domain(
+        "nonempty",
+        {"input": Real(0.2, 0.8), "target": Real(0, 1), "weight": WEIGHT},
+        REDUCTION,
+        kinks="logarithms end at -100, divisors p (1 - p) at 1e-12",
+    ),
+    "input",
+    "target",
+    "weight",
+)
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
     """``-(t log p + (1 - t) log(1 - p))`` of probabilities p = input in [0, 1] (NaN outside), t = target.
 
@@ -163,6 +200,12 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     return _reduced(_weighted("binary_cross_entropy", losses, weight=weight), reduction)
 
 
+@composed(
+    Domain("nonempty", {"target": Real(0, 1), "weight": WEIGHT}, {**REDUCTION, "pos_weight": (None, 2.0)}),
+    "input",
+    "target",
+    "weight",
+)
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Tensor:
@@ -177,12 +220,23 @@ def binary_cross_entropy_with_logits(
     return _reduced(_weighted(name, positive + (1 - t) * softplus(x), weight=weight), reduction)
 
 
+@composed(Domain("nonempty", {"target": SIGNS}, REDUCTION), "input", "target")
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """``log(1 + e^(-t x))``, t = target in {-1, 1}."""
     x, t = _alike("soft_margin_loss", input=input, target=target)
     return _reduced(softplus(-(t * x)), reduction)
 
 
+@composed(
+    Domain(
+        "nonempty",
+        {"input": Real(exclude=(0.5, 1.0)), "target": SIGNS},
+        {**REDUCTION, "margin": (0.5, 1.0)},
+        kinks="0 at the margin",
+    ),
+    "input",
+    "target",
+)
 def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """``x`` where target is 1, ``max(0, margin - x)`` where it is -1."""
     margin = _number("hinge_embedding_loss", margin=margin)
@@ -190,6 +244,18 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, reduction
     return _reduced(where(not_equal(t, -1), x, 0.0) + where(not_equal(t, 1), relu(margin - x), 0.0), reduction)
 
 
+@composed(
+    Domain(
+        "nonempty",
+        {"target": SIGNS},
+        {**REDUCTION, "margin": (0.0, 0.5)},
+        apart=("input1", "input2"),
+        kinks="0 at the margin",
+    ),
+    "input1",
+    "input2",
+    "target",
+)
 def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """``max(0, margin - t (input1 - input2))``, t = target: 1 where input1 should be the larger, else -1."""
     margin = _number("margin_ranking_loss", margin=margin)
@@ -197,6 +263,16 @@ def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0
     return _reduced(relu(margin - t * (a - b)), reduction)
 
 
+@composed(
+    Domain(
+        "nonempty",
+        {"target": Real(0.1, 2)},
+        {"reduction": ("mean", "sum", "none", "batchmean"), "log_target": (False, True)},
+        kinks="0 at t = 0",
+    ),
+    "input",
+    "target",
+)
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """``t (log t - input)``, input the logarithm of the model's probabilities, t = target (``e^target`` if log_target).
 
@@ -333,6 +409,16 @@ class _Classes:
         return _reduced(reshape(losses, self.shape), reduction)
 
 
+@composed(
+    Domain(
+        "(N,C),(N),(C)",
+        {"target": Labels("input"), "weight": WEIGHT},
+        {**REDUCTION, "ignore_index": (None, 5), "label_smoothing": (0.0, 0.25)},
+    ),
+    "input",
+    "target",
+    "weight",
+)
 def cross_entropy(
     input: Any,
     target: Any,
@@ -395,6 +481,12 @@ def _soft_cross_entropy(
     return _reduced(-sum(terms if weight is None else terms * weight, axis), reduction)
 
 
+@composed(
+    Domain("(N,C),(N),(C)", {"target": Labels("input"), "weight": WEIGHT}, {**REDUCTION, "ignore_index": (None, 5)}),
+    "input",
+    "target",
+    "weight",
+)
 def nll_loss(
     input: Any, target: Any, weight: Any = None, ignore_index: int | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -413,6 +505,18 @@ def _violations(rows: _Classes, margin: float) -> Any:
     return where(own, 0.0, relu(rows.x - reshape(pick(rows.x, rows.labels), (-1, 1)) + margin))
 
 
+@composed(
+    Domain(
+        "(N,C),(N),(C)",
+        {"target": Labels("input"), "weight": WEIGHT},
+        {**REDUCTION, "p": (1, 2), "margin": (0.75, 1.25)},
+        apart=("input",),
+        kinks="0 at the margin",
+    ),
+    "input",
+    "target",
+    "weight",
+)
 def multi_margin_loss(
     input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -431,6 +535,17 @@ def multi_margin_loss(
     return _reduced(reshape(losses, rows.shape), reduction)
 
 
+@composed(
+    Domain(
+        "(N,C),(N)",
+        {"target": Labels("input")},
+        {**REDUCTION, "margin": (0.75, 1.25)},
+        apart=("input",),
+        kinks="0 at the margin",
+    ),
+    "input",
+    "target",
+)
 def multiclass_svm_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """``sum over j != y of max(0, s_j - s_y + margin)``: s = input (N, C), y = target (N,); the mean is over samples.
 

@@ -9,10 +9,10 @@ from ..kernels.launch import Array, as_array, launch_python
 from ..operations import operation
 from ..random import Generator, default_generator
 from ..tensor import Tensor
-from .domain import Bits, Domain, Integer, Labels
+from .domain import Bits, Domain, Integer, Labels, composed
 from .elementwise import equal, exp, where
 from .reductions import sum
-from .shape import reshape
+from .shape import add_at, reshape
 
 ROWS = Domain("nonempty", attributes={"axis": "axis"})
 
@@ -101,6 +101,7 @@ def dropout_grad(dy: Any, mask: Any, /, p: float) -> Array:
     return out
 
 
+@composed(Domain(attributes={"p": (0.0, 0.25, 1.0), "training": (True, False), "rng": "generator"}), "x")
 def dropout(x: Any, p: float = 0.5, training: bool = True, rng: Generator | None = None) -> Tensor:
     """Zero each element with probability ``p`` and divide the others by the keep probability.
 
@@ -147,12 +148,17 @@ def rows_at_grad(dy: Any, indices: Any, /, count: int) -> Array:
 
     def add(out: Array, dy: Array, indices: Array) -> None:
         out.fill(0)
-        np.add.at(out, indices, dy)
+        add_at(out, indices, dy)
 
     launch_python(add, out, dy, indices, name="rows_at_grad")
     return out
 
 
+@composed(
+    Domain("(n),(V,d)", {"input": Labels("weight", 0)}, {"padding_idx": (None, 0, -1)}, kinks="0 for the padding"),
+    "input",
+    "weight",
+)
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Tensor:
     """The rows of ``weight`` (V, D) at ``input``, integers in [0, V) of any shape: (*input.shape, D).
 

@@ -11,10 +11,12 @@ from ..kernels import launch
 from ..kernels.launch import Array, as_array
 from ..operations import operation
 from ..tensor import Tensor
-from .domain import Domain
+from .domain import Domain, composed
 from .elementwise import reciprocal, sqrt, square
 from .reductions import mean, sum
 from .shape import reshape
+
+EPS = (0.1, 1.0)
 
 # Layer norm -----------------------------------------------------------------------------
 
@@ -106,6 +108,7 @@ def _last_axes(name: str, x: Any, normalized_shape: int | Sequence[int], **vecto
     return shape
 
 
+@composed(Domain("(...,3),(3),(3)", attributes={"normalized_shape": (3, (3,)), "eps": EPS}), "x", "weight", "bias")
 def layer_norm(
     x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
@@ -125,6 +128,7 @@ def layer_norm(
     return reshape(layer_norm_last(rows, weight, bias, _small("layer_norm", eps)), x.shape)
 
 
+@composed(Domain("(...,3),(3)", attributes={"normalized_shape": (3, (3,)), "eps": EPS}), "x", "weight")
 def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Tensor:
     """``x / sqrt(mean(x^2) + eps) * weight`` over the last axes (Zhang and Sennrich 2019).
 
@@ -138,6 +142,7 @@ def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, 
     return y if weight is None else y * weight
 
 
+@composed(Domain("(n,2,M),(2),(2)", attributes={"num_groups": (1, 2), "eps": EPS}), "x", "weight", "bias")
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
     """Standardise x (N, C, ...) over each of ``num_groups`` groups of channels, then scale and shift each channel.
 
@@ -164,6 +169,7 @@ def _per_channel(y: Any, scale: Any, shift: Any) -> Any:
     return y if shift is None else y + reshape(shift, shape)
 
 
+@composed(Domain("(2,C,M),(C),(C)", attributes={"training": (True,), "eps": EPS}), "x", "weight", "bias")
 def batch_norm(
     x: Any,
     running_mean: Any = None,

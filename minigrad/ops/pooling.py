@@ -8,7 +8,7 @@ from ..kernels.launch import Array, as_array, launch, launch_python
 from ..operations import operation
 from ..tensor import Tensor
 from .convolution import NO_PADDING, Padding, Pair, count_windows, padded_room, tap_of, whole_numbers
-from .domain import Domain, Real
+from .domain import Domain, Real, composed
 from .reductions import mean
 from .shape import reshape
 
@@ -59,6 +59,7 @@ def sum_windows_grad(dy: Any, /, size: Pair, kernel: Pair, stride: Pair, padding
 # Maxima of windows --------------------------------------------------------------------------
 
 WIDE = Real(-10, 10)
+BOTH = (False, True)
 TIES = "ties in a window share evenly; NaN and padding get none"
 
 
@@ -195,6 +196,7 @@ def _shaped(y: Any, dims: int) -> Tensor:
     return reshape(y, (*y.shape[:2], *y.shape[-dims:]))
 
 
+@composed(Domain("pooling of 2", {"x": WIDE}, {"ceil_mode": BOTH}, apart=("x",), kinks=TIES), "x")
 def max_pool2d(
     x: Any,
     kernel_size: int | Pair,
@@ -213,6 +215,7 @@ def max_pool2d(
     return _shaped(max_windows(*_windows("max_pool2d", 2, x, kernel_size, stride, padding, dilation, ceil_mode)), 2)
 
 
+@composed(Domain("pooling of 1", {"x": WIDE}, {"ceil_mode": BOTH}, apart=("x",), kinks=TIES), "x")
 def max_pool1d(
     x: Any,
     kernel_size: int,
@@ -225,6 +228,10 @@ def max_pool1d(
     return _shaped(max_windows(*_windows("max_pool1d", 1, x, kernel_size, stride, padding, dilation, ceil_mode)), 1)
 
 
+@composed(
+    Domain("pooling of 2", attributes={"ceil_mode": BOTH, "count_include_pad": BOTH, "divisor_override": (None, 3)}),
+    "x",
+)
 def avg_pool2d(
     x: Any,
     kernel_size: int | Pair,
@@ -243,6 +250,7 @@ def avg_pool2d(
                             divisor_override)  # fmt: skip
 
 
+@composed(Domain("pooling of 1", attributes={"ceil_mode": BOTH, "count_include_pad": BOTH}), "x")
 def avg_pool1d(
     x: Any,
     kernel_size: int,
@@ -284,6 +292,7 @@ def _mean_of_windows(
     return _shaped(y, dims)
 
 
+@composed(Domain("(n,1,2,W)"), "x")
 def global_avg_pool2d(x: Any) -> Tensor:
     """The mean of each channel: x (N, C, H, W), result (N, C) (Lin, Chen and Yan 2013)."""
     x = x if isinstance(x, Tensor) else Tensor(as_array(x))

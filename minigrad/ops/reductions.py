@@ -429,6 +429,16 @@ def order_along(x: Any, /, axis: int, descending: bool = False) -> Array:
     return _order(as_array(x), axis, descending)
 
 
+@composed(
+    Domain(
+        "(m,3)",
+        {"x": Real(-10, 10)},
+        {"k": (0, 1, 2), "largest": (True, False)},
+        apart=("x",),
+        kinks="the first of ties",
+    ),
+    "x",
+)
 def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The k largest (or smallest) elements along ``axis``, best first, and where they stand.
 

@@ -34,6 +34,9 @@ def reshape(x: Any, /, shape: Any) -> Array:
         return x.reshape(shape, copy=False)
     except ValueError:
         return contiguous(x).reshape(shape)
+    except TypeError:  # NumPy 2.0 knows no copy=
+        y = x.reshape(shape)
+        return y if np.may_share_memory(x, y) else contiguous(x).reshape(shape)
 
 
 @operation(
@@ -46,6 +49,7 @@ def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
     return as_array(x).transpose(axes)
 
 
+@composed(Domain("(m,n,k)", attributes={"axis1": (0, -1), "axis2": (1, 0)}), "x")
 def swapaxes(x: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged."""
     order = list(range(np.ndim(getattr(x, "data", x))))
@@ -108,11 +112,13 @@ def _parts(g: Any, shapes: Sequence[tuple[int, ...]], axis: int) -> tuple[Tensor
     return tuple(parts)
 
 
+@composed(Domain("joined", attributes={"axis": "axis"}), "*arrays")
 def concat(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors along an existing axis; their other lengths must agree."""
     return concat_arrays(*arrays, axis=axis)
 
 
+@composed(Domain(attributes={"axis": (0, -1)}), "*arrays")
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis."""
     return concat_arrays(*[expand_dims(a, axis) for a in arrays], axis=axis)
@@ -121,6 +127,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 # Rearranged -----------------------------------------------------------------------------------------
 
 
+@composed(Domain("(m,n,k)", attributes={"source": (0, -1), "destination": (1, -3)}), "x")
 def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Axes moved to other places, the others in their order."""
     x = as_tensor(x)
@@ -171,6 +178,7 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Tensor:
     return reshape(wide, (*before[:-1], before[-1] * count, *after))
 
 
+@composed(Domain("(m,2)", attributes={"sections": (1, 2, (1,), (0, 1)), "axis": (1, -1)}), "x")
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Parts along ``axis``: so many equal ones, or cut before each of the indices."""
     x = as_tensor(x)
@@ -187,6 +195,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     return [getitem(x, (*before, slice(*ends))) for ends in itertools.pairwise([0, *cuts, None])]
 
 
+@composed(Domain("(M,n)", attributes={"axis": (0, -2)}), "x")
 def unstack(x: Any, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along ``axis``, without that axis: the opposite of ``stack``."""
     x = as_tensor(x)
@@ -220,6 +229,13 @@ def pad_constant(x: Any, /, pad_width: Any, value: float = 0.0) -> Array:
     return out
 
 
+@composed(
+    Domain(
+        "nonempty",
+        attributes={"pad_width": (0, 1, (1, 2)), "mode": ("constant", "edge", "reflect", "symmetric", "wrap")},
+    ),
+    "x",
+)
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
     """More elements before and after each axis, as NumPy's ``pad``.
 
@@ -237,6 +253,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
             x = getitem(x, (slice(None),) * axis + (places,))
     return x
 
+
+FEW = 8  # times that a row may be named before it pays to sort all of them
 
 # Indexing --------------------------------------------------------------------------------------------
 
@@ -292,6 +310,36 @@ def getitem(x: Any, /, index: Any) -> Array:
     return out
 
 
+def add_at(out: Array, index: Any, dy: Array) -> None:
+    """Add ``dy`` to zeros at ``index``, as often as an element is named: ``np.add.at``, quicker for rows and masks."""
+    only = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+    kind = only.dtype.kind if isinstance(only, np.ndarray) else ""
+    if _is_basic(index) or kind == "b":
+        out[index] = dy  # which names nothing twice
+    elif kind and out.ndim > 1 and out.size:
+        _add_rows(out, only.ravel().astype(np.intp), dy.reshape(-1, *out.shape[1:]))
+    else:
+        np.add.at(out, index, dy)
+
+
+def _add_rows(out: Array, index: Array, dy: Array) -> None:
+    """Row i of ``dy`` added to row ``index[i]`` of zeros."""
+    index = np.where(index < 0, index + len(out), index)
+    counts = np.bincount(index, minlength=len(out))
+    most = counts.max(initial=0)
+    if most <= 1:
+        out[index] = dy
+        return
+    order = np.argsort(index, kind="stable")
+    starts = (np.cumsum(counts) - counts)[counts > 0]
+    if most > FEW:
+        out[counts > 0] = np.add.reduceat(dy[order], starts)
+        return
+    for k in range(most):  # the rows that are named for the k-th time
+        again = counts > k
+        out[again] += dy[order[starts[again[counts > 0]] + k]]
+
+
 @operation(
     dy=lambda g, index: getitem(g, index),
     outputs=("dx",),
@@ -304,10 +352,7 @@ def getitem_grad(dy: Any, /, index: Any, shape: tuple[int, ...]) -> Array:
 
     def scatter(out: Array, dy: Array, *arrays: Array) -> None:
         out.fill(0)
-        if _is_basic(index):
-            out[index] = dy
-        else:
-            np.add.at(out, _with_arrays(index, arrays), dy)
+        add_at(out, _with_arrays(index, arrays), dy)
 
     launch_python(scatter, out, dy, *_arrays_in(index), name="getitem_grad")
     return out

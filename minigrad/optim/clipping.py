@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels import recording
 from ..kernels.launch import Array, launch
 from ..tensor import Tensor
-from .optimizer import check_flag
+from .optimizer import check_flag, global_norm
 
 
 def clip_grad_norm_(
@@ -17,28 +17,22 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Shorten the gradients, taken as one vector, to ``max_norm`` (Pascanu, Mikolov and Bengio 2013).
 
-    ``norm = sqrt(sum of g^2)`` over all gradients, and ``g <- g * min(1, max_norm / (norm + 1e-6))``, PyTorch's form.
-    Returns the norm before clipping, a 0-d float64 tensor, 0 where nobody has a gradient; ``max_norm=inf`` only
-    measures.  A norm that is not finite makes the gradients NaN, or 0 beside an infinity, as in PyTorch;
-    with ``error_if_nonfinite`` it raises ``RuntimeError`` before a gradient is changed.
+    ``norm = sqrt(sum of g^2)`` over all gradients, and ``g <- g * min(1, max_norm / (norm + 1e-6))``, PyTorch's form
+    (optax and Keras have no 1e-6).  Returns the norm before clipping, a 0-d float64 tensor, 0 where nobody has a
+    gradient; ``max_norm=inf`` only measures.  A norm that is not finite makes the gradients NaN, or 0 beside an
+    infinity, as in PyTorch; with ``error_if_nonfinite`` it raises ``RuntimeError`` before a gradient is changed.
     """
     _check_bound("max_norm", max_norm)
     check_flag("error_if_nonfinite", error_if_nonfinite)
     if error_if_nonfinite:
         recording.refuse("error_if_nonfinite=True", "return the norm from the step and look at it there")
     gradients = _gradients(parameters)
-    alike: dict[np.dtype[Any], list[Array]] = {}
-    for g in gradients:
-        alike.setdefault(g.dtype, []).append(g.data)
     norm: Array = np.zeros(())
-    start: float | Array = 0.0
-    for arrays in alike.values():
-        launch("global_norm", (norm, *arrays), (start,))
-        start = norm
+    global_norm([g.data for g in gradients], norm)
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"the norm of the gradients is {norm}, so they cannot be clipped")
-    for arrays in alike.values():
-        launch("clip_to_norm", tuple(arrays), (norm, float(max_norm)))
+    for dtype in dict.fromkeys(g.dtype for g in gradients):
+        launch("clip_to_norm", tuple(g.data for g in gradients if g.dtype == dtype), (norm, float(max_norm)))
     for g in gradients:
         g.storage().written("clip_grad_norm_")
     return Tensor(norm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,28 @@ Schedule = Callable[[int], float]
 Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 Check = Callable[[str, Any, tuple[str, ...]], None]
 Held = list[tuple[Tensor, tuple[NDArray[Any], ...]]]
-L1_FORMS = ("subgradient", "proximal")
-_ONE = np.array(1, np.int64)
+CHOICES = {"l1_form": ("subgradient", "proximal"), "dialect": ("torch", "optax")}
+ONE = np.array(1, np.int64)
+
+
+class Shared(TypedDict, total=False):
+    """What every optimizer takes besides its own hyperparameters; explained at ``Optimizer``."""
+
+    dialect: str
+    decoupled_weight_decay: float
+    l1: float
+    l1_form: str
+    max_norm: float | None
+    no_decay: bool | Callable[[Tensor], bool]
+    skip_nonfinite: bool
 
 
 class ParamGroup(MutableMapping[str, Any]):
     """Parameters and their hyperparameters, read and written like a dict.
 
     A number lives in a cell, a float64 array at a fixed address that the kernel
-    reads when it runs; so does a flag, the place of ``l1_form`` among its values,
-    and each number of a pair (``betas`` in ``beta1`` and ``beta2``).  Setting
+    reads when it runs; so does a flag, the place of ``l1_form`` and ``dialect`` among
+    their values, and each number of a pair (``betas`` in ``beta1`` and ``beta2``).  Setting
     ``group["lr"]`` to a number replaces a schedule; a schedule writes the rate of
     an update when that update is made.
     """
@@ -57,7 +69,7 @@ class ParamGroup(MutableMapping[str, Any]):
         kind = self.kinds[name]
         if kind is tuple:
             return tuple(float(self.cells[cell]) for cell in _pair(name))
-        return L1_FORMS[int(self.cells[name])] if kind is str else kind(self.cells[name])
+        return CHOICES[name][int(self.cells[name])] if kind is str else kind(self.cells[name])
 
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self.kinds:
@@ -105,11 +117,11 @@ def _numbers(name: str, value: Any) -> Iterable[tuple[str, Any]]:
     """The cells of a hyperparameter and what they hold."""
     if isinstance(value, tuple | list):
         return zip(_pair(name), value, strict=True)
-    return [(name, L1_FORMS.index(value) if isinstance(value, str) else value)]
+    return [(name, CHOICES[name].index(value) if isinstance(value, str) else value)]
 
 
 class Optimizer:
-    """Base of the optimizers: a subclass names its kernel and the states that the kernel keeps.
+    """Base of the optimizers: a subclass names its kernel, what states that keeps, and hyperparameters of its own.
 
     ``params`` is an iterable of tensors, or of dicts with ``"params"`` and
     hyperparameters of their own.  State is allocated here, in each parameter's
@@ -121,37 +133,82 @@ class Optimizer:
     takes ``lr * decoupled_weight_decay * w`` off the weight before the step
     (Loshchilov and Hutter 2019).  With ``l1_form="proximal"`` l1 stays out of d
     and follows the step: ``w <- sign(w) * max(|w| - lr * l1, 0)``, which gives
-    true zeros.  sign(0) is 0, and lr the rate of this step by the schedule.
+    true zeros; beside ``weight_decay=2 * beta * l1`` it minimises the elastic net
+    ``l1 * sum(beta * w^2 + |w|)``.  sign(0) is 0, and lr the rate of this step by
+    the schedule.
+
+    max_norm : last in a step, each unit of a weight of two or more axes, which is
+        ``w[u]``, the weights that come into it, is made no longer than this
+        (Srebro and Shraibman 2005): ``w[u] <- w[u] * min(1, max_norm / |w[u]|)``.
+        A unit whose norm is not finite stays as it is.  None projects nothing, and
+        is fixed when the optimizer is made.
+    no_decay : which parameters have none of the four decays: those of less than two
+        axes, as biases and the parameters of norms are, if True; or those for which
+        a function of a parameter says so.  They become groups of their own.
+    skip_nonfinite : a step in which any gradient is infinite or NaN changes no
+        parameter, no state and not ``step_count``, and is counted in ``skipped``.
+        The norm over all gradients decides (in float64 it is infinite from 1e154 on).
+    dialect : "torch" or "optax": whose formula and defaults are taken where the two
+        differ, as told at each optimizer.
+
+    Gradients of several backward passes add up until ``zero_grad``: k micro-batches,
+    each with its mean loss divided by k, take the step of one batch k times as large.
     """
 
     _start = 0.0  # of the states
+    _decoupled = False  # whether weight_decay is itself the decoupled one
 
-    def __init__(self, params: Params, **defaults: Any) -> None:
+    def __init__(
+        self,
+        params: Params,
+        own: Mapping[str, Any],
+        *,
+        dialect: str = "torch",
+        decoupled_weight_decay: float | None = None,
+        l1: float = 0.0,
+        l1_form: str = "subgradient",
+        max_norm: float | None = None,
+        no_decay: bool | Callable[[Tensor], bool] = False,
+        skip_nonfinite: bool = False,
+    ) -> None:
         recording.refuse("making an optimizer", "make it before the step, which uses it")
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(f"an optimizer takes an iterable of tensors or of dicts, got {type(params).__name__}")
+        if not callable(no_decay):
+            check_flag("no_decay", no_decay)
+        check_flag("skip_nonfinite", skip_nonfinite)
         groups: list[Any] = list(params)
         if not groups:
             raise ValueError("the optimizer got no parameters")
         if not isinstance(groups[0], Mapping):
             groups = [{"params": groups}]
+        decays: dict[str, Any] = {"l1": l1, "l1_form": l1_form}
+        if not self._decoupled:
+            decays = {"decoupled_weight_decay": decoupled_weight_decay or 0.0, **decays}
+        elif decoupled_weight_decay is not None:
+            raise TypeError(f"the weight_decay of {type(self).__name__} is the decoupled one already")
+        defaults = {**own, **decays, "max_norm": max_norm, "dialect": dialect}
+        rule = no_decay if callable(no_decay) else _not_a_weight
         self.param_groups: list[ParamGroup] = []
         self.step_count = np.array(0, np.int64)
+        self._skipped = np.array(0, np.int64)
+        self._norm = np.zeros(()) if skip_nonfinite else None  # of all gradients of a step
         self.state: dict[Tensor, tuple[NDArray[Any], ...]] = {}
         for group in groups:
             if not isinstance(group, Mapping) or "params" not in group:
                 raise TypeError(f"a parameter group is a dict with 'params', got {group!r}")
-            self._add_group(dict(group), defaults)
+            for part in _parted(group, rule, defaults.keys()) if no_decay else [group]:
+                self._add_group(dict(part), defaults)
 
     def _add_group(self, options: dict[str, Any], defaults: dict[str, Any]) -> None:
         listed = options.pop("params")
         params = [listed] if isinstance(listed, Tensor) else list(listed)
         if unknown := sorted(options.keys() - defaults.keys()):
             raise TypeError(f"{type(self).__name__} has no hyperparameter {', '.join(unknown)}")
-        options = {**defaults, **options}
+        options = {name: v for name, v in {**defaults, **options}.items() if name != "max_norm" or v is not None}
         kernel, slots = self._row(options)
         for p in params:
-            _check_parameter(p)
+            check_parameter(p)
             if p in self.state:
                 raise ValueError("a parameter is listed twice")
             self.state[p] = tuple(np.full_like(p.data, self._start) for _ in slots)
@@ -170,9 +227,9 @@ class Optimizer:
     @staticmethod
     def _check(name: str, value: Any, slots: tuple[str, ...]) -> None:
         """Raise ``ValueError`` for a value that hyperparameter ``name`` of a group with ``slots`` cannot have."""
-        if name == "l1_form":
-            if value not in L1_FORMS:
-                raise ValueError(f"l1_form must be 'subgradient' or 'proximal', got {value!r}")
+        if name in CHOICES:
+            if not isinstance(value, str) or value not in CHOICES[name]:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, CHOICES[name]))}, got {value!r}")
         elif not (is_number(value) and value >= 0):
             raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
         elif name == "momentum" and value and "momentum_buffer" not in slots:
@@ -180,7 +237,15 @@ class Optimizer:
 
     def _cells(self, group: ParamGroup) -> dict[str, Any]:
         """What the kernel reads, by the names of its row."""
-        return {**group.cells, "proximal": group.cells["l1_form"], "step": self.step_count}
+        cells = {"max_norm": math.inf, "norm": 0.0 if self._norm is None else self._norm, **group.cells}
+        if self._decoupled:
+            cells |= {"weight_decay": 0.0, "decoupled_weight_decay": group.cells["weight_decay"]}
+        return {**cells, "proximal": group.cells["l1_form"], "step": self.step_count}
+
+    @property
+    def skipped(self) -> int:
+        """How many steps were skipped because a gradient was not finite."""
+        return int(self._skipped)
 
     def step(self) -> None:
         """Update every parameter that has a gradient, from its gradient and state.
@@ -206,11 +271,18 @@ class Optimizer:
         recorder = recording.current and recording.recorder()
         if recorder is not None:
             recorder.updating(self.param_groups, self.step_count)
+        gate = self._norm if updated else None
+        if gate is not None:
+            global_norm([p.grad.data for p in updated if p.grad is not None], gate)
         for group, i, call in calls:
             run_prepared(call)
             group.calls[i] = spent(call)
         written(updated, writer)
-        launch("advance", (self.step_count, self.step_count, _ONE))
+        if gate is None:
+            launch("advance", (self.step_count, self.step_count, ONE))
+        else:
+            launch("advance_if", (self.step_count, self.step_count, gate), (1.0,))
+            launch("advance_if", (self._skipped, self._skipped, gate), (0.0,))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -222,6 +294,7 @@ class Optimizer:
         """Copies of all state: step count, hyperparameters, slots by group and position."""
         return {
             "step": int(self.step_count),
+            "skipped": self.skipped,
             "groups": [{name: g[name] for name in g.kinds} for g in self.param_groups],
             "slots": {path: array.copy() for path, array in self._named_slots()},
         }
@@ -232,7 +305,8 @@ class Optimizer:
         Schedules stay as they are.  Raises ``KeyError`` or ``ValueError`` for a
         state that does not fit, before anything is written.
         """
-        step, groups, arrays = state["step"], state["groups"], {k: np.asarray(v) for k, v in state["slots"].items()}
+        counts = {"step": state["step"], "skipped": state.get("skipped", 0)}
+        groups, arrays = state["groups"], {k: np.asarray(v) for k, v in state["slots"].items()}
         slots = dict(self._named_slots())
         if slots.keys() != arrays.keys() or len(groups) != len(self.param_groups):
             raise KeyError("the state belongs to an optimizer over other parameters")
@@ -245,14 +319,15 @@ class Optimizer:
             got = arrays[path]
             if (got.shape, got.dtype) != (array.shape, array.dtype):
                 raise ValueError(f"slot {path} is {array.dtype} {array.shape}, the state has {got.dtype} {got.shape}")
-        if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-            raise ValueError(f"step must be a whole number of at least 0, got {step!r}")
+        for name, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
+                raise ValueError(f"{name} must be a whole number of at least 0, got {count!r}")
         for group, values in zip(self.param_groups, groups, strict=True):
             for name, value in values.items():
                 group.write(name, value)
         for path, array in slots.items():
             array[...] = arrays[path]
-        self.step_count[...] = step
+        self.step_count[...], self._skipped[...] = counts["step"], counts["skipped"]
 
     def _named_slots(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for i, group in enumerate(self.param_groups):
@@ -268,6 +343,35 @@ class Optimizer:
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a finite number, not a bool."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def global_norm(gradients: Iterable[NDArray[Any]], norm: NDArray[Any]) -> None:
+    """Write the norm of all gradients as one vector to the cell ``norm``; without gradients it stays."""
+    alike: dict[np.dtype[Any], list[NDArray[Any]]] = {}
+    for g in gradients:
+        alike.setdefault(g.dtype, []).append(g)
+    start: float | NDArray[Any] = 0.0
+    for arrays in alike.values():
+        launch("global_norm", (norm, *arrays), (start,))
+        start = norm
+
+
+def _not_a_weight(p: Tensor) -> bool:
+    return p.ndim < 2
+
+
+def _parted(
+    group: Mapping[str, Any], rule: Callable[[Tensor], bool], known: Iterable[str]
+) -> Iterator[Mapping[str, Any]]:
+    """A group as one with decays and one without, those that have parameters."""
+    params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+    for p in params:
+        check_parameter(p)
+    spared = [bool(rule(p)) for p in params]
+    none = dict.fromkeys({"weight_decay", "decoupled_weight_decay", "l1"}.intersection(known), 0.0)
+    for part, decays in ((False, {}), (True, none)):
+        if chosen := [p for p, found in zip(params, spared, strict=True) if found == part]:
+            yield {**group, **decays, "params": chosen}
 
 
 def _prepared(group: ParamGroup, arrays: list[NDArray[Any]], held: Held, before: Any) -> Any:
@@ -291,17 +395,28 @@ def _fitting(p: Tensor) -> NDArray[Any]:
     return copied
 
 
+def by_dialect(shared: Shared, value: float | None, *, torch: float, optax: float) -> float:
+    """``value`` or, for None, the default of the dialect."""
+    return value if value is not None else optax if shared.get("dialect") == "optax" else torch
+
+
 def check_flag(name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
-def _check_parameter(p: Any) -> None:
+def check_parameter(p: Any) -> None:
+    """Raise ``TypeError`` or ``ValueError`` for what an optimizer cannot update."""
     if not isinstance(p, Tensor):
         raise TypeError(f"an optimizer updates tensors, got {type(p).__name__}")
     if not p.is_leaf or not p.requires_grad:
         raise ValueError(f"an optimizer updates leaves that require grad, got {p!r}")
+    check_updatable(p)
+
+
+def check_updatable(p: Tensor) -> None:
+    """Raise ``ValueError`` for a tensor in whose memory an update could not go from one end to the other."""
     a = p.data
     dense = a.transpose(np.argsort(a.strides)[::-1]).flags.c_contiguous  # in whatever order of axes
     if not (dense and a.flags.behaved and a.dtype.isnative):

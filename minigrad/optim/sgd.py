@@ -1,9 +1,9 @@
 """Stochastic gradient descent."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
-from .optimizer import Optimizer, Params, Schedule, check_flag, is_number
+from .optimizer import Optimizer, Params, Schedule, Shared, check_flag, is_number
 
 
 class SGD(Optimizer):
@@ -14,8 +14,9 @@ class SGD(Optimizer):
     ``w <- w - lr * v``, or with ``nesterov`` ``w <- w - lr * (d + momentum * v)``.
 
     The learning rate multiplies the velocity when it is used, not when it is
-    accumulated (Sutskever et al. 2013 do the latter).  ``lr`` is a number or a
-    schedule; d and the decays are explained at ``Optimizer``.
+    accumulated: Sutskever et al. 2013 and Keras do the latter, which differs where
+    the rate changes.  optax is as PyTorch, without dampening.  ``lr`` is a number
+    or a schedule; d and all further options are explained at ``Optimizer``.
     """
 
     def __init__(
@@ -26,15 +27,13 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
-        *,
-        decoupled_weight_decay: float = 0.0,
-        l1: float = 0.0,
-        l1_form: str = "subgradient",
+        **shared: Unpack[Shared],
     ) -> None:
-        super().__init__(
-            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
-            decoupled_weight_decay=decoupled_weight_decay, l1=l1, l1_form=l1_form,
-        )  # fmt: skip
+        own = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov,
+        }  # fmt: skip
+        super().__init__(params, own, **shared)
         for group in self.param_groups:
             if group["nesterov"] and (not group["momentum"] or group["dampening"]):
                 raise ValueError("nesterov needs a momentum above 0 and no dampening")

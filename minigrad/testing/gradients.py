@@ -1,6 +1,7 @@
 """Gradients against central differences, at every order: a checker that must be seen to fail."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ _KNOWN = 1e-3  # one known worse than this cannot contradict,
 _SMALL = 1e-8  # unless its noise is so small a part of f that the slope is known to be small
 _ROUND = 1e-12  # noise so small a part of f is rounding, and confirms at once
 _NOTHING = 1e-18  # a gradient that over the first step is so small a part of f
+_MOVES = 8  # gradients at inputs an ulp or a few away tell the rounding errors of the rules,
+_OWN = 4  # which are at most so many times what these differ by
 _ELEMENTS = 100  # of a larger input so many elements are looked at,
 _MIXTURES = 4  # and so many random directions through all of them
 
@@ -66,9 +69,11 @@ def check_grads(
     The engine's a and the numeric slope d agree if ``|a - d| <= atol + rtol |d| + doubt``.
     The doubt is measured: by how much the slopes of eighth and sixth order differ, and
     what their polynomial does not explain.  Where it is more than 1e-8 of d, narrower and
-    wider steps are tried, and the one of least doubt decides.  There are two cotangents,
-    the second relative to f, so that small outputs count beside large ones.  Of an input
-    with more than 100 elements 100 are drawn, and 4 random directions u through all.
+    wider steps are tried, and the one of least doubt decides.  An engine that disagrees then is
+    allowed its own rounding errors: by how much a changes when inputs and v move by a few ulps, if that
+    is no more than rounding explains.  There are two cotangents, the second relative to f, so that
+    small outputs count beside large ones.  Of an input with more than 100 elements 100 are
+    drawn, and 4 random directions u through all.
 
     Raises ``GradientError`` for a wrong gradient, naming order, input and element;
     ``NotSmoothError`` where f is not smooth or not finite, so that differences tell
@@ -215,8 +220,27 @@ class _Level:
             along = line.u != 0
             for g, cotangent in zip(gradients, self.cotangents, strict=True):
                 a = float(g[line.i][along] @ line.u[along])
-                slope = _judge(a, (line.slope(h, cotangent) for h in line.steps), line.name, rtol, atol)
+                known = (line.slope(h, cotangent) for h in line.steps)
+                slope = _judge(a, known, line.name, rtol, atol, partial(self.rounding, line, cotangent))
             self.terms[line.i][along] = slope.noise / slope.h / (35 * _EPS)
+
+    def rounding(self, line: "_Line", cotangent: Array) -> tuple[float, float]:
+        """By what the gradient along a line may be off, and how large the numbers are that f is made of.
+
+        Both from points where little but rounding differs.  Where terms cancel the rest is noise,
+        of a size that neither f nor its slope may show.
+        """
+        along, slopes, moves = line.u != 0, [], []
+        for k in range(_MOVES + 1):
+            rng = Generator(k)
+            leaves = [Tensor(_ulps_away(x, rng) if k else x.copy(), requires_grad=True) for x in self.at]
+            seeds = self.seeds(_ulps_away(cotangent, rng) if k else cotangent)
+            outputs = self.function(leaves)
+            moves.append(_flat(outputs))
+            g = _gradients(outputs, leaves, seeds, create_graph=False)[line.i].data
+            slopes.append(float(g[along] @ line.u[along]))
+        off = np.abs(np.array(slopes) - slopes[0]).max()
+        return _OWN * float(off), float(np.abs(cotangent) @ np.abs(np.array(moves) - moves[0]).max(0)) / _EPS
 
     def lines(self, eps: float) -> Iterator["_Line"]:
         """One through every element, or through many and some random mixtures of all."""
@@ -308,7 +332,9 @@ class _Line:
         return fine / h, noise, level.sizes + np.abs(moves).max(axis=0), int(moves.any(axis=0).sum())
 
 
-def _judge(a: float, slopes: Iterator[_Slope], name: str, rtol: float, atol: float) -> _Slope:
+def _judge(
+    a: float, slopes: Iterator[_Slope], name: str, rtol: float, atol: float, rounding: Callable[[], tuple[float, float]]
+) -> _Slope:
     """Raise unless ``a`` is the slope, trying one step after the other; gives the one that decided."""
     tried: list[Any] = []
     for slope in slopes:
@@ -322,6 +348,9 @@ def _judge(a: float, slopes: Iterator[_Slope], name: str, rtol: float, atol: flo
     if best is None:
         raise NotSmoothError(f"{name}: f is not smooth here, or lost in rounding errors; no step gives a slope")
     limit = best.allowance(rtol, atol)
+    if not abs(a - best.value) <= limit:
+        own, size = rounding()
+        limit += own if own * best.h <= _ROUND * max(size, best.size) else 0
     if not abs(a - best.value) <= limit:
         raise GradientError(
             f"{name}: the rules give {a:.10g}, central differences give {best.value:.10g} (tolerance {limit:.1e})"
@@ -363,6 +392,11 @@ def _signed(rng: Generator, n: int) -> Array:
     sign = np.where(rng.uniform(n, dtype=np.float64) < 0.5, -1.0, 1.0)
     size: Array = rng.uniform(n, 0.5, 1.5, np.float64)
     return sign * size
+
+
+def _ulps_away(x: Array, rng: Generator) -> Array:
+    """x, each element changed in its last three bits or so."""
+    return np.asarray(x * (1 + 4 * _EPS * _signed(rng, x.size).reshape(x.shape)))
 
 
 def _top(x: Array) -> float:

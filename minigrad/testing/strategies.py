@@ -33,7 +33,8 @@ def arguments(
 ) -> st.SearchStrategy[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Arguments ``(args, kwargs)`` at which ``operation`` is defined and smooth, floating arrays of ``dtype``.
 
-    operation : an operation, or a function of operations that states its domain (``minigrad.ops.domain.composed``).
+    operation : an operation, or a function of operations that states its domain (``minigrad.ops.domain.composed``);
+        the arguments are those of its ``drawn`` form.
 
     Shapes are small, and empty or 0-d where the domain allows it; an optional input
     is sometimes None.  A generator among the attributes moves with each call: copy it.
@@ -45,6 +46,7 @@ def arguments(
     ...     args, kwargs = call
     ...     check_grads(mg.multiply, *args, **kwargs)
     """
+    operation = getattr(operation, "drawn", operation)
     domain = getattr(operation, "domain", None)
     if domain is None:
         raise ValueError(f"{operation.__name__} states no domain")
@@ -133,6 +135,8 @@ def _shapes(relation: str, count: int) -> st.SearchStrategy[Shapes]:
         return _reduced()
     if relation in ("image", "columns", "windows"):
         return _windowed(relation)
+    if relation.startswith(("convolution", "pooling")):
+        return (_convolution if relation.startswith("convolution") else _pooling)(int(relation[-1]))
     if relation.endswith("filled image"):
         return _filled(relation, count)
     return _signature(",".join(["(...)"] * count) if relation == "broadcast" else relation)
@@ -223,6 +227,30 @@ def _filled(draw: st.DrawFn, relation: str, count: int) -> Shapes:
     if relation.startswith("windows"):
         shapes[0] = (*lead, *count_windows(size, **attributes))
     return shapes, attributes
+
+
+@st.composite
+def _convolution(draw: st.DrawFn, dims: int) -> Shapes:
+    """x, weight and bias of a convolution, and what it is called with."""
+    groups, per_group, outputs = draw(st.sampled_from([(1, 1, 1), (1, 2, 1), (1, 1, 2), (2, 1, 2)]))
+    kernel = [draw(st.integers(1, 2)) for _ in range(dims)]
+    stride, dilation = draw(st.sampled_from([(1, 1), (2, 1), (1, 2)]))
+    padding = draw(st.sampled_from([0, 1, "valid", *["same"] * (stride == 1)]))
+    least = [dilation * (k - 1) + 1 for k in kernel]
+    size = [n + draw(st.integers(0, 1)) for n in least]
+    x = (draw(st.sampled_from([1, 0])), groups * per_group, *size)
+    attributes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return [x, (outputs, per_group, *kernel), (outputs,)], attributes
+
+
+@st.composite
+def _pooling(draw: st.DrawFn, dims: int) -> Shapes:
+    """x of a pooling, whose windows all have elements of it, and what it is called with."""
+    kernel, stride = draw(st.integers(1, 2)), draw(st.sampled_from([None, 1, 2]))
+    size = [draw(st.integers(kernel, 3)) for _ in range(dims)]
+    x = draw(st.sampled_from([(1, 1), (1, 2), (0, 1)])) + tuple(size)
+    attributes = {"kernel_size": kernel, "stride": stride, "padding": draw(st.integers(0, kernel // 2))}
+    return [x], attributes
 
 
 # Attributes ----------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Checkpoints and model files: safetensors, written atomically, never pickle."""
+"""Checkpoints: one safetensors file, written atomically, never pickle."""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,29 +14,86 @@ import numpy as np
 
 from ..nn import Module
 from ..nn.module import IncompatibleKeys
+from ..optim import EMA, Optimizer
+from ..preprocessing import Transformer
 
 _FORMAT = "1"
 
 
-def save(path: str | os.PathLike[str], model: Module) -> None:
+def save(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer | None = None,
+    average: EMA | None = None,
+    *,
+    preprocessing: Transformer | None = None,
+) -> None:
     """Write the parameters and buffers of ``model`` as ``model.<path>``.
+
+    With an optimizer the file holds all that training needs to go on with the same
+    bits: its state as ``optimizer.<path of the parameter>.<slot>``, its numbers and
+    the random streams of the model in the metadata; schedules are not part of it.
+    An average adds ``average.<path>``.  What ``preprocessing`` has learnt, a transformer
+    or a pipeline of them, goes with it as ``preprocessing.<name>``.  Raises
+    ``ValueError`` where optimizer or average have tensors that the model has not.
 
     The file appears whole or not at all: it is written beside its place, flushed
     to disk and renamed.
     """
-    _write(path, {f"model.{k}": v for k, v in model.state_dict().items()}, {"minigrad": _FORMAT})
+    arrays = {f"model.{k}": v for k, v in model.state_dict().items()}
+    numbers = {"minigrad": _FORMAT}
+    if optimizer is not None:
+        state, names = optimizer.state_dict(), _slot_names(model, optimizer)
+        arrays |= {names[slot]: array for slot, array in state.pop("slots").items()}
+        numbers["optimizer"] = json.dumps(state)
+        numbers["generators"] = json.dumps({name: rng.state() for name, rng in model.named_generators()})
+    if average is not None:
+        state, names = average.state_dict(), _average_names(model, average)
+        arrays |= {names[place]: array for place, array in state.pop("averages").items()}
+        numbers["average"] = json.dumps(state)
+    if preprocessing is not None:
+        arrays |= {f"preprocessing.{k}": v for k, v in preprocessing.state_dict().items()}
+    _write(path, arrays, numbers)
 
 
-def load(path: str | os.PathLike[str], model: Module) -> None:
-    """Write the arrays of a checkpoint into ``model``.
+def load(
+    path: str | os.PathLike[str],
+    model: Module,
+    optimizer: Optimizer | None = None,
+    average: EMA | None = None,
+    *,
+    preprocessing: Transformer | None = None,
+) -> None:
+    """Write the arrays of a checkpoint into ``model`` and, where given, into an optimizer, an average, preprocessing.
 
     Raises ``ValueError`` for a file that is no minigrad checkpoint, ``KeyError``
-    or ``ValueError`` for one of another model, before anything is written.
+    or ``ValueError`` for one of another model or without what is asked for; then
+    all is left as it was.
     """
-    state, metadata = _read(path, "checkpoint")
-    if (version := metadata.get("minigrad")) != _FORMAT:
+    arrays, numbers = _read(path, "checkpoint")
+    if (version := numbers.get("minigrad")) != _FORMAT:
         raise ValueError(f"{os.fspath(path)!r} is no minigrad checkpoint of format {_FORMAT} (found {version})")
-    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
+    states: list[tuple[Any, Mapping[str, Any]]] = [(model, _below("model.", arrays))]
+    if optimizer is not None:
+        names = _slot_names(model, optimizer)
+        states.append((optimizer, _state("optimizer", "slots", names, arrays, numbers)))
+    if average is not None:
+        names = _average_names(model, average)
+        states.append((average, _state("average", "averages", names, arrays, numbers)))
+    learnt = _below("preprocessing.", arrays)
+    if preprocessing is not None:
+        copy.deepcopy(preprocessing).load_state_dict(learnt)  # whether it fits
+    before = [(part, part.state_dict()) for part, _ in states]
+    try:
+        for part, state in states:
+            part.load_state_dict(state)
+        _set_generators(model, json.loads(numbers["generators"]) if optimizer is not None else None)
+    except BaseException:
+        for part, state in before:
+            part.load_state_dict(state)
+        raise
+    if preprocessing is not None:
+        preprocessing.load_state_dict(learnt)
 
 
 def save_weights(path: str | os.PathLike[str], model: Module) -> None:
@@ -80,9 +139,54 @@ def _read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict
         raise FileNotFoundError(f"there is no {kind} {os.fspath(path)!r}")
     try:
         with safe_open(path, framework="np") as file:
-            state = {k: np.asarray(file.get_tensor(k)) for k in file.keys()}  # noqa: SIM118
-            return state, file.metadata() or {}
+            arrays = {k: np.asarray(file.get_tensor(k)) for k in file.keys()}  # noqa: SIM118
+            return arrays, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged or no {kind}: {error}") from error
     except TypeError as error:
         raise TypeError(f"{os.fspath(path)!r} has numbers that NumPy has not; save them as float32: {error}") from error
+
+
+def _set_generators(model: Module, states: Mapping[str, Any] | None) -> None:
+    if states is None:
+        return
+    generators = dict(model.named_generators())
+    if generators.keys() != states.keys():
+        raise KeyError(f"the model has random streams {sorted(generators)}, the checkpoint {sorted(states)}")
+    for name, state in states.items():
+        generators[name].set_state(dict(state))
+
+
+def _below(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _state(part: str, key: str, names: Mapping[str, str], arrays: Mapping[str, Any], numbers: Any) -> dict[str, Any]:
+    """The state of the optimizer or the average in a file, under its own names again."""
+    if part not in numbers:
+        raise KeyError(f"the checkpoint has no {part}")
+    found = {k: v for k, v in arrays.items() if k.startswith(f"{part}.")}
+    if found.keys() != set(names.values()):
+        raise KeyError(f"the checkpoint has the {part} of other parameters or with other states")
+    return {**json.loads(numbers[part]), key: {own: found[name] for own, name in names.items()}}
+
+
+def _paths(model: Module, what: str, tensors: Any) -> list[str]:
+    """The path of each tensor in the model."""
+    known = {id(t): path for path, t in [*model.named_buffers(), *model.named_parameters()]}
+    if any(id(t) not in known for t in tensors):
+        raise ValueError(f"the {what} has a tensor that is not the model's")
+    return [known[id(t)] for t in tensors]
+
+
+def _slot_names(model: Module, optimizer: Optimizer) -> dict[str, str]:
+    """The name in a file of each slot of the optimizer's own state."""
+    names: dict[str, str] = {}
+    for i, group in enumerate(optimizer.param_groups):
+        for j, path in enumerate(_paths(model, "optimizer", group.params)):
+            names |= {f"{i}.{j}.{slot}": f"optimizer.{path}.{slot}" for slot in group.slots}
+    return names
+
+
+def _average_names(model: Module, average: EMA) -> dict[str, str]:
+    return {str(i): f"average.{path}" for i, path in enumerate(_paths(model, "average", average.params))}

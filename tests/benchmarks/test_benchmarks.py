@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigrad import kernels
+from minigrad import kernels, optim
 from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch
 
@@ -25,7 +25,8 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
-    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory", "backward")
+    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory", "backward",
+             "dialects")  # fmt: skip
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -297,3 +298,16 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert "all told, keep_grads=False" in run.stdout
     assert "| gelu by hand | 128x128 " in run.stdout
     assert "call by call / in blocks" in run.stdout
+
+
+def test_dialects_equal_their_peers_where_those_are_installed(benchmarks: Any, monkeypatch: Any, capsys: Any) -> None:
+    dialects = benchmarks.dialects
+    for name, options in [*dialects.TORCH, *[(name, options) for name, options, _ in dialects.OPTAX]]:
+        path = dialects.ours(getattr(optim, name), options)
+        assert dialects.difference(name, options, path) == 0
+    for peer, name, options, path in dialects.comparisons():
+        assert dialects.difference(name, {**options, "dialect": peer}, path) <= dialects.BOUND
+    adagrad = dialects.ours(optim.Adagrad, {"dialect": "optax"})
+    monkeypatch.setattr(dialects, "comparisons", lambda: [("torch", "Adagrad", {}, adagrad)])
+    assert dialects.main() == 1
+    assert "WRONG torch  Adagrad()" in capsys.readouterr().out

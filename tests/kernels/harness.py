@@ -147,23 +147,29 @@ SCALARS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "philox": lambda: (10,),
     "dropout": lambda: (40000, np.array(2**63 + 12345, np.uint64), np.array(2**40 + 7, np.uint64)),
     "dropout_grad": lambda: (40000,),
-    "sgd": lambda: (0.1, 0.01, 0.02, 0.5, 1.0),
-    "sgd_momentum": lambda: (0.1, 0.9, 0.1, 1.0, 3, 0.01, 0.02, 0.5, 1.0),
-    "adagrad": lambda: (0.1, 0.01, 1e-10, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0),
-    "rmsprop": lambda: (0.1, 0.99, 1e-8, 0.01, 0.02, 0.5, 0.0),
-    "rmsprop_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.01, 0.02, 0.5, 0.0),
-    "rmsprop_centered": lambda: (0.1, 0.99, 1e-8, 0.01, 0.02, 0.5, 0.0),
-    "rmsprop_centered_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.0, 0.0, 0.0, 0.0),
+    "sgd": lambda: (0.1, 0.01, 0.02, 0.5, 1.0, 0.75, np.array(2.0)),
+    "sgd_momentum": lambda: (0.1, 0.9, 0.1, 1.0, 3, 0.01, 0.02, 0.5, 1.0, 0.75, np.array(2.0)),
+    "adagrad": lambda: (0.1, 0.01, 1e-10, 0.0, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0, 0.75, np.array(2.0)),
+    "rmsprop": lambda: (0.1, 0.99, 1e-8, 1.0, 0.01, 0.02, 0.5, 0.0, 0.75, np.array(2.0)),
+    "rmsprop_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 1.0, 0.01, 0.02, 0.5, 0.0, 0.75, np.array(2.0)),
+    "rmsprop_centered": lambda: (0.1, 0.99, 1e-8, 0.0, 0.01, 0.02, 0.5, 0.0, 0.75, np.array(2.0)),
+    "rmsprop_centered_momentum": lambda: (0.1, 0.99, 1e-8, 0.9, 0.0, 0.0, 0.0, 0.0, 0.0, np.inf, np.array(2.0)),
     "global_norm": lambda: (0.5,),
     "clip_to_norm": lambda: (np.array(3.0), 0.75),
-    "adam": lambda: (0.1, 0.9, 0.999, 1e-8, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0),
+    "adam": lambda: (0.1, 0.9, 0.999, 1e-8, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0, 0.75, np.array(2.0)),
+    "amsgrad": lambda: (0.1, 0.9, 0.999, 1e-8, 1.0, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0, 0.75, 1.0),
+    "nadam": lambda: (0.1, 0.9, 0.999, 1e-8, 4e-3, 0.0, np.array(3, np.int64), 0.01, 0.02, 0.5, 1.0, 0.75, 1.0),
+    "radam": lambda: (0.1, 0.9, 0.999, 1e-8, 0.0, np.array(9, np.int64), 0.01, 0.02, 0.5, 1.0, 0.75, 1.0),
+    "lion": lambda: (0.1, 0.9, 0.99, 0.01, 0.02, 0.5, 1.0, 0.75, 1.0),
+    "advance_if": lambda: (1.0,),
+    "average_rate": lambda: (1.0,),
 }
 
 
 def settled(names: Sequence[str], states: Sequence[Array]) -> Iterator[Array]:
-    """States as an update may find them: sums and means of squares, called s or v, are not negative."""
+    """States as an update may find them: sums and means of squares, called s, v or top, are not negative."""
     for name, array in zip(names, states, strict=True):
-        yield np.abs(array) if name in ("s", "v") else array
+        yield np.abs(array) if name in ("s", "v", "top") else array
 
 
 def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
@@ -217,6 +223,12 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
         for at in (0, n - 1, n + 2, -3):
             cells = np.array(at + 7), np.array(7)
             yield Sample(name, (np.zeros(()),), (rng.standard_normal(n), *cells), scalars)
+    elif name == "advance_if":
+        for norm in (1.0, np.inf, np.nan):
+            yield Sample(name, (np.zeros((), np.int64),), (np.array(n), np.array(norm)), scalars)
+    elif name == "average_rate":
+        for decay in (0.0, 0.75, 1.0):
+            yield Sample(name, (np.zeros(()),), (np.array(n % 100 + 1), np.array(decay)), scalars)
     elif row.family == "TENSORS":
         tensors = fill((n,), (3,), (0, 4), (), (5, n))
         yield Sample(name, (np.zeros(()),), tensors, scalars) if row.inputs else Sample(name, tensors, (), scalars)

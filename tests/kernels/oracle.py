@@ -5,6 +5,7 @@ returns what the destinations must hold.  Rows of tolerance EXACT are worked out
 step by step in the dtype of the arrays, all others in float64.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -102,18 +103,24 @@ def cross_entropy_grad(out: Array, g: Array, x: Array, labels: Array) -> Array:
 
 
 def update(name: str, formula: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
-    """A row of the optimizer whose ``formula`` gives the step and the next states, with the decays around it."""
+    """A row of the optimizer whose ``formula`` gives the step and the next states, with what is the same around it."""
 
     def stepped(*arguments: Any) -> tuple[Array, ...]:
         arrays, scalars = arguments[: len(KERNELS[name].arrays)], [*map(float, arguments[len(KERNELS[name].arrays) :])]
         (w, *states, d), lr = arrays, scalars[0]
-        f, (coupled, decoupled, l1, proximal) = w.dtype.type, scalars[-4:]
+        f, (coupled, decoupled, l1, proximal, max_norm, norm) = w.dtype.type, scalars[-6:]
+        if not np.isfinite(norm):
+            return (w, *states)
         d = d + f(coupled) * w if coupled else d
         d = d + f(l1) * np.sign(w) if l1 and not proximal else d
-        y, *states = formula(f, d, *states, *scalars[:-4])
+        y, *states = formula(f, d, *states, *scalars[:-6])
         w = f(1 - lr * decoupled) * w - y
         if l1 and proximal:
             w = np.copysign(np.where(abs(w) <= f(lr * l1), 0 * w, abs(w) - f(lr * l1)), w)
+        if w.ndim > 1 and np.isfinite(max_norm):
+            lengths = [math.sqrt(math.fsum(float(x) ** 2 for x in unit.flat)) for unit in w]
+            factors = [f(max_norm / n if max_norm < n < np.inf else 1) for n in lengths]
+            w = np.array([unit * factor for unit, factor in zip(w, factors, strict=True)], w.dtype).reshape(w.shape)
         return (w, *states)
 
     return stepped
@@ -125,25 +132,27 @@ def sgd_momentum(f: Any, d: Array, v: Array, lr: float, momentum: float, dampeni
     return f(lr) * (d + f(momentum) * v if nesterov else v), v
 
 
-def adagrad(f: Any, d: Array, s: Array, lr: float, lr_decay: float, eps: float, step: float) -> tuple[Array, ...]:
+def adagrad(f: Any, d: Array, s: Array, lr: float, lr_decay: float, eps: float, optax: float,
+            step: float) -> tuple[Array, ...]:  # fmt: skip
     s = s + d * d
-    return f(lr / (1 + step * lr_decay)) * (d / (np.sqrt(s) + f(eps))), s
+    root = np.sqrt(s + f(eps)) if optax else np.sqrt(s) + f(eps)
+    return f(lr / (1 + step * lr_decay)) * (d / root), s
 
 
 def rmsprop(centered: bool, momentum: bool) -> Callable[..., tuple[Array, ...]]:
     def formula(f: Any, d: Array, *arguments: Any) -> tuple[Array, ...]:
         states, scalars = arguments[: 1 + centered + momentum], arguments[1 + centered + momentum :]
-        alpha = scalars[1]
+        lr, alpha, eps, optax = scalars[0], scalars[1], f(scalars[2]), scalars[-1]
         found = [f(alpha) * states[0] + f(1 - alpha) * (d * d)]
         variance = found[0]
         if centered:
             found.append(f(alpha) * states[1] + f(1 - alpha) * d)
             variance = np.where(found[0] - found[1] ** 2 < 0, 0, found[0] - found[1] ** 2)
-        y = d / (np.sqrt(variance) + f(scalars[2]))
-        if momentum:
-            y = f(scalars[3]) * states[-1] + y
-            found.append(y)
-        return (f(scalars[0]) * y, *found)
+        y = d / (np.sqrt(variance + eps) if optax else np.sqrt(variance) + eps)
+        if not momentum:
+            return (f(lr) * y, *found)
+        found.append(f(scalars[3]) * states[-1] + (f(lr) * y if optax else y))
+        return (found[-1] if optax else f(lr) * found[-1], *found)
 
     return formula
 
@@ -153,6 +162,46 @@ def adam(f: Any, d: Array, m: Array, v: Array, lr: float, b1: float, b2: float, 
     m, v = f(b1) * m + f(1 - b1) * d, f(b2) * v + f(1 - b2) * (d * d)
     root = np.sqrt(1 - b2 ** (step + 1))
     return f(lr * root / (1 - b1 ** (step + 1))) * (m / (np.sqrt(v) + f(eps * root))), m, v
+
+
+def amsgrad(f: Any, d: Array, m: Array, v: Array, top: Array, lr: float, b1: float, b2: float, eps: float,
+            optax: float, step: float) -> tuple[Array, ...]:  # fmt: skip
+    m, v = f(b1) * m + f(1 - b1) * d, f(b2) * v + f(1 - b2) * (d * d)
+    left = 1 - b2 ** (step + 1)
+    if optax:
+        top = np.where(f(1 / left) * v < top, top, f(1 / left) * v)
+        return f(lr / (1 - b1 ** (step + 1))) * (m / (np.sqrt(top) + f(eps))), m, v, top
+    top = np.where(v < top, top, v)
+    rate, small = lr * np.sqrt(left) / (1 - b1 ** (step + 1)), np.sqrt(left) * eps
+    return f(rate) * (m / (np.sqrt(top) + f(small))), m, v, top
+
+
+def nadam(f: Any, d: Array, m: Array, v: Array, lr: float, b1: float, b2: float, eps: float, psi: float,
+          optax: float, step: float) -> tuple[Array, ...]:  # fmt: skip
+    m, v = f(b1) * m + f(1 - b1) * d, f(b2) * v + f(1 - b2) * (d * d)
+    t = step + 1
+    i = np.arange(1, t + 2)
+    mu = b1 * (1 - 0.5 * (0.0 * i if optax else 0.96 ** (i * psi)))
+    products = np.multiply.accumulate(mu)
+    rate = lr * np.sqrt(1 - b2**t)
+    old, new = rate * mu[-1] / (1 - products[-1]), rate * (1 - mu[-2]) / (1 - products[-2])
+    return (f(old) * m + f(new) * d) / (np.sqrt(v) + f(np.sqrt(1 - b2**t) * eps)), m, v
+
+
+def radam(f: Any, d: Array, m: Array, v: Array, lr: float, b1: float, b2: float, eps: float, optax: float,
+          step: float) -> tuple[Array, ...]:  # fmt: skip
+    m, v = f(b1) * m + f(1 - b1) * d, f(b2) * v + f(1 - b2) * (d * d)
+    t, most = step + 1, 2 / (1 - b2) - 1
+    length = most - 2 * t * b2**t / (1 - b2**t)
+    rate, root = lr / (1 - b1**t), np.sqrt(1 - b2**t)
+    if length <= 5:
+        return f(rate) * m, m, v
+    rect = np.sqrt((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length))
+    return f(rate * root * rect) * (m / (np.sqrt(v) + f(root * eps if optax else eps))), m, v
+
+
+def lion(f: Any, d: Array, m: Array, lr: float, b1: float, b2: float) -> tuple[Array, ...]:
+    return f(lr) * np.sign(f(b1) * m + f(1 - b1) * d), f(b2) * m + f(1 - b2) * d
 
 
 # All tensors of a group ------------------------------------------------------------------------
@@ -167,6 +216,12 @@ def clip_to_norm(*arguments: Any) -> tuple[Array, ...]:
     *tensors, norm, max_norm = arguments
     factor = np.minimum(1, max_norm / (float(norm) + 1e-6))  # of NaN is NaN
     return tuple(g * g.dtype.type(factor) for g in tensors)
+
+
+def average_rate(count: int, decay: float, corrected: float) -> float:
+    """Minus the weight of the newest in a mean whose weights fall by ``decay``."""
+    powers = [decay**i for i in range(count)]
+    return -powers[0] / math.fsum(powers) if corrected else decay - 1
 
 
 def gelu_slope(x: Array) -> Array:
@@ -245,6 +300,8 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "dropout_grad": dropout_grad,
     "advance": lambda out, x, by: np.array(int(x) + int(by)),
     "look_up": lambda out, table, step, first: np.take(table, int(step) - int(first), mode="clip"),
+    "advance_if": lambda out, x, norm, finite: np.array(int(x) + (bool(np.isfinite(norm)) == bool(finite))),
+    "average_rate": lambda out, count, decay, corrected: np.array(average_rate(int(count), float(decay), corrected)),
     "global_norm": global_norm,
     "clip_to_norm": clip_to_norm,
     "sgd": update("sgd", lambda f, d, lr: (f(lr) * d,)),
@@ -255,6 +312,10 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "rmsprop_centered": update("rmsprop_centered", rmsprop(centered=True, momentum=False)),
     "rmsprop_centered_momentum": update("rmsprop_centered_momentum", rmsprop(centered=True, momentum=True)),
     "adam": update("adam", adam),
+    "amsgrad": update("amsgrad", amsgrad),
+    "nadam": update("nadam", nadam),
+    "radam": update("radam", radam),
+    "lion": update("lion", lion),
 }
 
 

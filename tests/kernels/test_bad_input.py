@@ -32,8 +32,8 @@ def misaligned(*shape: int, dtype: Any = F) -> Any:
 
 
 LABELS = np.zeros(3, np.int64)
-SGD: tuple[Any, ...] = (0.1, 0.0, 0.0, 0.0, 0.0)
-ADAM = (0.1, 0.9, 0.999, 1e-8, 0, 0.0, 0.0, 0.0, 0.0)
+SGD: tuple[Any, ...] = (0.1, 0.0, 0.0, 0.0, 0.0, 9.0, 0.0)
+ADAM = (0.1, 0.9, 0.999, 1e-8, 0, 0.0, 0.0, 0.0, 0.0, 9.0, 0.0)
 CELL = np.array(0, np.uint64)
 MASK = np.ones(1, np.uint8)
 

@@ -44,8 +44,8 @@ def test_the_reference_names_its_arguments_as_the_row_does(name: str) -> None:
     row = KERNELS[name]
     expected = [*row.arrays, *row.scalars]
     if row.family == "UPDATE":  # the formula alone; reference.update puts the decays around it
-        expected = [*row.outputs[1:], "d", *row.scalars[:-4]]
-        assert [*row.scalars[-4:]] == [*inspect.signature(reference.update).parameters][-4:]
+        expected = [*row.outputs[1:], "d", *row.scalars[:-6]]
+        assert [*row.scalars[-6:]] == [*inspect.signature(reference.update).parameters][-6:]
     assert [*inspect.signature(getattr(reference, name)).parameters] == expected
 
 

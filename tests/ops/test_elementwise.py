@@ -330,6 +330,12 @@ def test_clip_of_any_dtype(dtype: Any, bounds: Any) -> None:
     assert y.tolist() == [min(max(v, low), high) for v in a.tolist()]
 
 
+def test_clip_of_integers_is_exact_beyond_what_floats_hold() -> None:
+    n = 2**53 + 1
+    assert mg.clip(np.array([0, n + 2]), n, n + 1).tolist() == [n, n + 1]
+    assert mg.clip(np.array([0, 5], np.uint8), -(2**70), 2).tolist() == [0, 2]
+
+
 def test_clip_of_integers_at_fractions_is_float32() -> None:
     y = mg.tensor([1, 2, 3]).clip(1.5, 2.5)
     assert y.dtype == np.float32

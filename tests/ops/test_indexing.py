@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
+from minigrad.ops.shape import getitem_grad
 from minigrad.testing import check_grads
 
 shapes = hnp.array_shapes(max_dims=3, max_side=3)
@@ -139,3 +140,23 @@ def test_triangles_keep_the_dtype_and_stop_nan(dtype: Any) -> None:
 def test_indexing_refuses(call: Any, error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         call()
+
+
+@given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64, np.int64]))
+def test_rows_are_added_as_often_as_they_are_named(data: st.DataObject, dtype: Any) -> None:
+    """Seldom, often and never; counted from the end; at several axes of indices."""
+    rows, width = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 3))
+    shape = data.draw(st.sampled_from([(0,), (3,), (40,), (2, 2)]))
+    index = data.draw(hnp.arrays(np.int32, shape, elements=st.integers(-rows, rows - 1)))
+    dy = np.arange(index.size * width).reshape(*shape, width).astype(dtype)
+    expected = np.zeros((rows, width), dtype)
+    np.add.at(expected, index, dy)
+    for place in (index, (index,)):
+        found = getitem_grad(dy, place, (rows, width)).numpy()
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected)
+    if dtype != np.int64:
+        weight = mg.tensor(np.ones((rows, width), dtype), requires_grad=True)
+        mg.embedding(index % rows, weight).backward(dy)
+        assert weight.grad is not None
+        np.testing.assert_array_equal(weight.grad.numpy(), expected)

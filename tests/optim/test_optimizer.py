@@ -9,7 +9,7 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.schedules import cosine
 
-NO_DECAY = {"decoupled_weight_decay": 0.0, "l1": 0.0, "l1_form": "subgradient"}
+NO_DECAY = {"decoupled_weight_decay": 0.0, "l1": 0.0, "l1_form": "subgradient", "dialect": "torch"}
 KINDS: dict[str, Callable[..., optim.Optimizer]] = {
     "SGD": lambda params, lr=0.1: optim.SGD(params, lr=lr),
     "momentum": lambda params, lr=0.1: optim.SGD(params, lr=lr, momentum=0.9),
@@ -17,8 +17,12 @@ KINDS: dict[str, Callable[..., optim.Optimizer]] = {
     "AdamW": lambda params, lr=0.1: optim.AdamW(params, lr=lr),
     "Adagrad": lambda params, lr=0.1: optim.Adagrad(params, lr=lr, l1=0.1, l1_form="proximal"),
     "RMSprop": lambda params, lr=0.1: optim.RMSprop(
-        params, lr=lr, momentum=0.9, centered=True, decoupled_weight_decay=0.1
+        params, lr=lr, momentum=0.9, centered=True, decoupled_weight_decay=0.1, dialect="optax"
     ),
+    "amsgrad": lambda params, lr=0.1: optim.Adam(params, lr=lr, amsgrad=True, max_norm=0.5),
+    "NAdam": lambda params, lr=0.1: optim.NAdam(params, lr=lr, skip_nonfinite=True),
+    "RAdam": lambda params, lr=0.1: optim.RAdam(params, lr=lr, betas=(0.9, 0.9)),
+    "Lion": lambda params, lr=0.1: optim.Lion(params, lr=lr, max_norm=2.0),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 
@@ -56,7 +60,7 @@ def test_groups_have_hyperparameters_of_their_own() -> None:
 def test_a_group_reads_like_a_dict_and_keeps_its_numbers_in_cells() -> None:
     p = parameter(2)
     (group,) = optim.Adam([p], lr=0.25, betas=[0.5, 0.75]).param_groups  # type: ignore[arg-type]
-    numbers = {"lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0, **NO_DECAY}
+    numbers = {"lr": 0.25, "betas": (0.5, 0.75), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, **NO_DECAY}
     assert dict(group) == {"params": [p], **numbers}
     cell = group.cells["lr"]
     assert (cell.shape, cell.dtype) == ((), np.float64)
@@ -93,13 +97,17 @@ BAD_PAIRS: list[Any] = [0.9, (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (-0.1, 0.9), (
     + [(optim.AdamW, "betas", value) for value in BAD_PAIRS]
     + [(optim.SGD, "nesterov", value) for value in (1, "yes", None)]
     + [(optim.RMSprop, "centered", value) for value in (1, "yes", None)]
-    + [(optim.RMSprop, "alpha", value) for value in (1.1, *BAD_NUMBERS)]
+    + [(optim.RMSprop, "alpha", value) for value in (1.1, *BAD_NUMBERS) if value is not None]
     + [(optim.Adagrad, "lr_decay", value) for value in BAD_NUMBERS]
     + [(optim.AdamW, "l1", value) for value in BAD_NUMBERS]
+    + [(optim.NAdam, "momentum_decay", value) for value in BAD_NUMBERS]
+    + [(kind, "betas", value) for kind in (optim.NAdam, optim.RAdam, optim.Lion) for value in BAD_PAIRS]
+    + [(optim.Adam, "amsgrad", value) for value in (1, "yes", None)]
+    + [(optim.Lion, "dialect", value) for value in ("keras", "", 1, None, ["optax"])]
     + [(optim.Adam, "l1_form", value) for value in ("lasso", "", 1, None, True)],
 )
 def test_a_hyperparameter_that_cannot_be_is_refused_everywhere(kind: Any, name: str, value: Any) -> None:
-    message = f"^{name} must be (two numbers|a finite number|True or False|.subgradient.).*, got "
+    message = f"^{name} must be (two numbers|a finite number|True or False|.subgradient.|.torch.).*, got "
     p = parameter(2)
     with pytest.raises(ValueError, match=message):
         kind([p], **{"lr": 0.1, name: value})
@@ -118,6 +126,10 @@ def test_a_state_of_its_own_is_there_from_the_start() -> None:
         group["momentum"] = 0.9
     with pytest.raises(ValueError, match="centered needs a state of its own"):
         group["centered"] = True
+    with pytest.raises(ValueError, match="amsgrad needs a state of its own"):
+        optim.AdamW([parameter(1)]).param_groups[0]["amsgrad"] = True
+    with pytest.raises(KeyError, match="this optimizer has no 'max_norm'"):
+        group["max_norm"] = 1.0
     with pytest.raises(ValueError, match="initial_accumulator_value must be a finite number"):
         optim.Adagrad([parameter(1)], initial_accumulator_value=-1)
     optimizer = optim.Adagrad([parameter(2)], initial_accumulator_value=0.5)
@@ -352,7 +364,9 @@ def test_state_is_plain_data_and_a_copy() -> None:
     optimizer.step()
     state = optimizer.state_dict()
     assert state["step"] == 1
-    assert state["groups"] == [{"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, **NO_DECAY}]
+    assert state["groups"] == [
+        {"lr": 0.5, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, **NO_DECAY}
+    ]
     assert list(state["slots"]) == ["0.0.exp_avg", "0.0.exp_avg_sq"]
     state["slots"]["0.0.exp_avg"][:] = 7
     assert not (optimizer.state[p][0] == 7).any()
@@ -393,10 +407,10 @@ def test_a_state_that_does_not_fit_changes_nothing(path: Any, to: Any, error: An
 
 
 def test_repr_shows_the_hyperparameters_of_each_group() -> None:
-    optimizer = optim.AdamW([{"params": parameter(1)}, {"params": parameter(1), "lr": 0.5}])
+    optimizer = optim.Lion([{"params": parameter(1)}, {"params": parameter(1), "lr": 0.5}], weight_decay=0.01)
     assert repr(optimizer) == (
-        "AdamW(lr=0.001, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient'; "
-        "lr=0.5, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.01, l1=0.0, l1_form='subgradient')"
+        "Lion(lr=0.0001, betas=(0.9, 0.99), weight_decay=0.01, l1=0.0, l1_form='subgradient', dialect='torch'; "
+        "lr=0.5, betas=(0.9, 0.99), weight_decay=0.01, l1=0.0, l1_form='subgradient', dialect='torch')"
     )
 
 
@@ -413,3 +427,119 @@ def test_a_parameter_that_was_resized_is_refused() -> None:
         with pytest.raises(ValueError, match="beside"):
             sgd.step()
         assert (w.data.ravel() == before.ravel()[: w.size]).all(), "nothing was written"
+
+
+# What the shared options do
+
+
+@every_kind
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_skips_the_step(make: Any, bad: float) -> None:
+    """In whatever parameter, group or dtype: nothing changes but the count, and the next step is as if it were not."""
+    sides = []
+    for spoiled in (None, 0, 1, 2):
+        params = [parameter(2, 3), parameter(4, dtype=np.float64), parameter(5), parameter(2, grad=None)]
+        options = {name: value for name, value in make([parameter(1)]).param_groups[0].items() if name != "params"}
+        groups = [{"params": params[:2]}, {"params": params[2:]}]
+        optimizer = type(make([parameter(1)]))(groups, **{**options, "lr": cosine(0.1, 9)}, skip_nonfinite=True)
+        for step in range(3):
+            for p in params[:3]:
+                p.grad = mg.full(p.shape, 0.5, p.dtype)
+            before = [a.copy() for p, states in optimizer.state.items() for a in (p.data, *states)]
+            if step == 1:
+                if spoiled is None:
+                    continue
+                params[spoiled].grad.data.flat[-1] = bad
+            optimizer.step()
+            if step == 1:
+                after = [a for p, states in optimizer.state.items() for a in (p.data, *states)]
+                assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+                assert (optimizer.skipped, int(optimizer.step_count)) == (1, 1)
+        assert (optimizer.skipped, int(optimizer.step_count)) == (int(spoiled is not None), 2)
+        sides.append(everything(optimizer))
+    assert sides[1:] == sides[:1] * 3
+
+
+def test_without_a_gradient_nothing_is_skipped_and_a_loaded_count_goes_on() -> None:
+    p = parameter(2)
+    optimizer = optim.SGD([p], lr=0.5, skip_nonfinite=True)
+    p.grad.data[0] = np.nan
+    optimizer.step()
+    p.grad = None
+    optimizer.step()
+    assert (optimizer.skipped, int(optimizer.step_count)) == (1, 1)
+    other = optim.SGD([p], lr=0.5, skip_nonfinite=True)
+    other.load_state_dict(optimizer.state_dict())
+    assert other.skipped == 1
+    with pytest.raises(ValueError, match="skipped must be a whole number of at least 0, got -1"):
+        other.load_state_dict({**optimizer.state_dict(), "skipped": -1})
+    old = optimizer.state_dict()
+    del old["skipped"]
+    other.load_state_dict(old)
+    assert other.skipped == 0
+
+
+def test_no_decay_by_rule() -> None:
+    """Biases and the like by default, or whatever a function says; each part is a group with the other numbers."""
+    weight, bias, scalar = parameter(2, 2), parameter(2), parameter()
+    decays = {"weight_decay": 0.1, "decoupled_weight_decay": 0.2, "l1": 0.3}
+    optimizer = optim.SGD([weight, bias, scalar], lr=0.5, no_decay=True, **decays)
+    first, second = optimizer.param_groups
+    assert (first["params"], second["params"]) == ([weight], [bias, scalar])
+    assert {name: first[name] for name in decays} == decays
+    assert not any(second[name] for name in decays)
+    assert second["lr"] == 0.5
+    optimizer = optim.AdamW([{"params": [weight, bias], "lr": 0.1}, {"params": scalar}], no_decay=lambda p: p is weight)
+    assert [g["params"] for g in optimizer.param_groups] == [[bias], [weight], [scalar]]
+    assert [(g["lr"], g["weight_decay"]) for g in optimizer.param_groups] == [(0.1, 0.01), (0.1, 0.0), (1e-3, 0.01)]
+    assert len(optim.Lion([bias], no_decay=True).param_groups) == 1
+    with pytest.raises(TypeError, match="an optimizer updates tensors, got ndarray"):
+        optim.SGD([np.ones(2)], lr=0.1, no_decay=True)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"no_decay": 1}, ValueError, "no_decay must be True or False, got 1"),
+        ({"no_decay": None}, ValueError, "no_decay must be True or False, got None"),
+        ({"skip_nonfinite": 1}, ValueError, "skip_nonfinite must be True or False, got 1"),
+        ({"max_norm": -1}, ValueError, "max_norm must be a finite number of at least 0, got -1"),
+        ({"max_norm": np.inf}, ValueError, "max_norm must be a finite number of at least 0, got inf"),
+        ({"max_norm": "1"}, ValueError, "max_norm must be a finite number"),
+        ({"decoupled_weight_decay": 0.1}, TypeError, "the weight_decay of AdamW is the decoupled one already"),
+        ({"nesterov": True}, TypeError, "nesterov"),
+    ],
+)
+def test_options_that_cannot_be(options: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        optim.AdamW([parameter(2)], **options)
+
+
+@every_kind
+def test_micro_batches_add_up_to_a_batch(make: Any) -> None:
+    """Each with its mean loss divided by their number: the step of the whole batch, to rounding."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 3)), rng.integers(0, 2, 12)
+    found = []
+    for parts in (1, 4):
+        w = nn.Parameter(np.linspace(-1, 1, 6).reshape(2, 3))
+        optimizer = make([w], lr=0.01)
+        for _ in range(5):
+            optimizer.zero_grad()
+            for some, labels in zip(np.split(x, parts), np.split(y, parts), strict=True):
+                (mg.cross_entropy(mg.tensor(some) @ w.T, labels) / parts).backward()
+            optimizer.step()
+        found.append(w.data)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+def test_units_are_those_of_the_shape_that_a_parameter_has_now() -> None:
+    """The last call of an optimizer is filled anew, with the units too."""
+    w = mg.Tensor(np.ones((8, 4), np.float32), requires_grad=True)
+    sgd = optim.SGD([w], lr=0.1, max_norm=1.0)
+    for shape in ((8, 4), (2, 16)):
+        w.data.resize(shape, refcheck=False)
+        w.data.fill(1)
+        w.grad = mg.zeros(shape)
+        sgd.step()
+        np.testing.assert_allclose(w.data, 1 / np.sqrt(shape[1]), rtol=1e-6)

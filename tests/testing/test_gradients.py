@@ -220,6 +220,32 @@ def test_inputs_are_numbered_as_they_are_passed() -> None:
         check_grads(lambda labels, k, x, flag: wrong_factor(x) * k, labels, 2.0, np.array(3.0), True)
 
 
+@mg.operation(
+    x=lambda g, w: g * w / w,
+    w=lambda g, x, w, wrong, noise: g * (x / w - wrong * (x * w / w / w) + noise * x * mg.sin(1e15 * w)),
+    broadcasts=True,
+)
+def weighted_mean_of_one(x, w, /, wrong=1.0, noise=0.0):
+    """x: what a weight of all there is does not change; each term of its gradient is a rounding error away."""
+    return x * w / w
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e20])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rule_may_round_where_f_is_constant_but_no_more(seed: int, scale: float) -> None:
+    x, w = scale * (0.2 + np.random.default_rng(seed).random((2, 3)))
+    check_grads(weighted_mean_of_one, x, w)
+    for options in ({"wrong": 1.01}, {"wrong": 1 + 1e-9}, {"wrong": 0.0}, {"wrong": -1.0}, {"noise": 1e-9 / scale}):
+        with pytest.raises(GradientError, match="order 1, input 1"):
+            check_grads(lambda x, w, o=options: weighted_mean_of_one(x, w, **o), x, w, order=1)
+
+
+def test_a_rule_may_round_where_f_is_zero() -> None:
+    x, w = np.array([[0.0001068115234375], [-0.000732421875], [0.0006256103515625]]), np.array([0.654144287109375])
+    check_grads(lambda w: mg.nll_loss(x, np.zeros(3, int), w), w, order=1)
+    check_grads(lambda x, w: mg.nll_loss(x, np.array([0]), w), np.array([[0.0]]), np.array([0.20001221]))
+
+
 # Right, however hard -----------------------------------------------------------------------
 
 

@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import nn, optim
+from minigrad.preprocessing import PCA, OneHotEncoder, Pipeline, StandardScaler, Whitening
 from minigrad.training import load, load_weights, save, save_weights
 
 
@@ -185,3 +186,107 @@ def test_half_precision_is_read_and_bfloat16_named(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"has numbers that NumPy has not; save them as float32: .*bfloat16"):
         load_weights(tmp_path / "brain", model)
     assert model.weight.data == 1.5
+
+
+def test_what_preprocessing_has_learnt_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    def make() -> Pipeline:
+        return Pipeline([("scale", StandardScaler()), ("pca", PCA(3)), ("white", Whitening("cholesky"))])
+
+    rows = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    pipeline, other, model = make().fit(rows), make(), nn.Linear(3, 2)
+    save(tmp_path / "model", model, preprocessing=pipeline)
+    load(tmp_path / "model", nn.Linear(3, 2), preprocessing=other)
+    np.testing.assert_array_equal(other.transform(rows), pipeline.transform(rows))
+    assert other["pca"].partial_fit(rows).singular_values_.tolist() == (
+        pipeline["pca"].partial_fit(rows).singular_values_.tolist()
+    )
+    load(tmp_path / "model", nn.Linear(3, 2))  # the weights alone
+    with safe_open(tmp_path / "model", framework="np") as file:
+        assert {"model.weight", "preprocessing.scale.mean_"} <= set(file.keys())
+    colours, again = OneHotEncoder().fit([["rot"], ["grün"]]), OneHotEncoder()
+    save(tmp_path / "colours", model, preprocessing=colours)
+    load(tmp_path / "colours", model, preprocessing=again)
+    assert again.categories_[0].tolist() == ["grün", "rot"]
+
+
+def test_preprocessing_and_model_are_loaded_both_or_neither(tmp_path: Path) -> None:
+    rows = np.arange(6.0).reshape(3, 2)
+    save(tmp_path / "both", nn.Linear(2, 2), preprocessing=StandardScaler().fit(rows))
+    save(tmp_path / "weights", nn.Linear(2, 2))
+    for file, model, scaler, error in (
+        ("both", nn.Linear(3, 2), StandardScaler().fit(-rows), ValueError),  # another model
+        ("both", nn.Linear(2, 2), PCA(1).fit(-rows), KeyError),  # another transformer
+        ("weights", nn.Linear(2, 2), StandardScaler().fit(-rows), KeyError),  # there is none
+    ):
+        weights, learnt = state(model), pickle.dumps(scaler)
+        with pytest.raises(error):
+            load(tmp_path / file, model, preprocessing=scaler)
+        assert (state(model), pickle.dumps(scaler)) == (weights, learnt)
+    with pytest.raises(ValueError, match="StandardScaler has learnt nothing yet"):
+        save(tmp_path / "unfitted", nn.Linear(2, 2), preprocessing=StandardScaler())
+    assert not (tmp_path / "unfitted").exists()
+
+
+# With an optimizer and an average ---------------------------------------------------------------------------
+
+
+def parts(seed: int, **options: Any) -> tuple[Model, optim.Optimizer, optim.EMA]:
+    model = Model(seed)
+    optimizer = optim.Adam(
+        model.parameters(), amsgrad=True, max_norm=1.0, no_decay=True, skip_nonfinite=True, **options
+    )
+    return model, optimizer, optim.EMA(model.parameters(), 0.9, bias_correction=True)
+
+
+def train(model: Model, optimizer: optim.Optimizer, average: optim.EMA, steps: int) -> list[bytes]:
+    x = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
+    model.train()
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = (model.layers(x) ** 2).mean() + model.scale.astype(np.float32) ** 2
+        (loss * (np.nan if step == 1 else 1)).backward()
+        optimizer.step()
+        average.update()
+    arrays = [a for p, states in optimizer.state.items() for a in (p.data, *states)]
+    return [a.tobytes() for a in (*arrays, *average.averages, optimizer.step_count, average.count)]
+
+
+def test_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    """Dropout draws on, and numbers that were set by hand are kept."""
+    ours, other = parts(0, lr=0.1), parts(5, lr=0.5)
+    ours[1].param_groups[0]["betas"] = (0.5, 0.7)
+    train(*ours, steps=4)
+    save(tmp_path / "all", *ours)
+    load(tmp_path / "all", *other)
+    assert other[1].param_groups[0]["betas"] == (0.5, 0.7)
+    assert other[1].skipped == ours[1].skipped == 1
+    assert train(*ours, steps=3) == train(*other, steps=3)
+    alone = Model(9)
+    load(tmp_path / "all", alone)
+    with safe_open(tmp_path / "all", framework="np") as file:
+        names = set(file.keys())
+    assert {"optimizer.layers.0.weight.max_exp_avg_sq", "average.scale", "model.scale"} <= names
+
+
+def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    model, optimizer, average = parts(0)
+    save(tmp_path / "model", model)
+    save(tmp_path / "all", model, optimizer, average)
+    other = parts(1)
+    before = state(other[0]), train(*other, steps=0)
+    wrong = optim.SGD(other[0].parameters(), lr=0.1, momentum=0.9)
+    numbers = optim.Adam(other[0].parameters(), amsgrad=True)
+    few = optim.EMA([other[0].scale])
+    for place, others, error in [
+        ("model", (other[1], None), KeyError),
+        ("model", (None, other[2]), KeyError),
+        ("all", (wrong, None), KeyError),
+        ("all", (numbers, None), KeyError),
+        ("all", (other[1], few), KeyError),
+        ("all", (optim.SGD([nn.Parameter(np.ones(1))], lr=0.1), None), ValueError),
+    ]:
+        with pytest.raises(error):
+            load(tmp_path / place, other[0], *others)
+        assert (state(other[0]), train(*other, steps=0)) == before
+    with pytest.raises(ValueError, match="the average has a tensor that is not the model's"):
+        save(tmp_path / "all", model, None, optim.EMA([nn.Parameter(np.ones(1))]))

@@ -1,6 +1,4 @@
 import pickle
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -9,10 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigrad.preprocessing import NotFittedError, StandardScaler
+from minigrad.preprocessing import (
+    Center,
+    ChannelScaler,
+    GlobalContrastNormalizer,
+    MinMaxScaler,
+    NotFittedError,
+    RobustScaler,
+    StandardScaler,
+)
+
+from .tables import chunks, tables
+from .tables import cuts as any_cuts
 
 EPS = 2.0**-52
-LEARNT = ("mean_", "var_", "scale_", "n_samples_seen_", "n_features_in_")
 
 
 def matrices(low: float = -1e6, high: float = 1e6) -> st.SearchStrategy[np.ndarray]:
@@ -272,56 +280,161 @@ def test_parameters() -> None:
     assert scaler.with_mean is False
 
 
-def test_pickle_keeps_what_was_learnt() -> None:
-    X = np.random.default_rng(0).standard_normal((9, 3))
-    scaler = StandardScaler().fit(X)
-    copy = pickle.loads(pickle.dumps(scaler))
-    np.testing.assert_array_equal(copy.transform(X), scaler.transform(X))
+# The other scalers
 
 
-def test_scikit_learn_clones_it_unfitted() -> None:
-    base = pytest.importorskip("sklearn.base")
-    scaler = StandardScaler(with_mean=False).fit(np.eye(3))
-    copy = base.clone(scaler)
-    assert copy.get_params() == scaler.get_params()
-    assert not any(hasattr(copy, name) for name in LEARNT)
+@given(X=tables(), cuts=any_cuts)
+def test_center(X: np.ndarray, cuts: list[int]) -> None:
+    center, streamed = Center().fit(X), Center()
+    parts = chunks(X, cuts)
+    for part in parts:
+        streamed.partial_fit(part)
+    largest = np.abs(X).max(axis=0)
+    np.testing.assert_array_equal(center.mean_, StandardScaler().fit(X).mean_)
+    assert (np.abs(center.mean_ - exact_moments(X)[0]) <= 8 * EPS * largest).all()
+    assert (np.abs(streamed.mean_ - center.mean_) <= 8 * len(parts) * EPS * largest).all()
+    Z = center.transform(X)
+    np.testing.assert_array_equal(Z, X - center.mean_)
+    assert (np.abs(center.inverse_transform(Z) - X) <= 2 * EPS * largest).all()
+    with pytest.raises(ValueError, match="X is too large in column 1 to have a mean"):
+        streamed.fit([[1.0, 1.7e308], [1.0, 1.7e308]])
+    assert streamed.n_samples_seen_ == len(X)
 
 
-def test_scikit_learn_pipelines_and_searches_run_it() -> None:
-    pytest.importorskip("sklearn")
-    from sklearn import preprocessing
-    from sklearn.linear_model import Ridge
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.utils.validation import check_is_fitted
-
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((40, 3)) * [1, 10, 100]
-    y = X @ [1.0, 2.0, 3.0]
-    ours = make_pipeline(StandardScaler(), Ridge()).fit(X, y)
-    theirs = make_pipeline(preprocessing.StandardScaler(), Ridge()).fit(X, y)
-    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
-    check_is_fitted(ours[0])
-    assert repr(ours)
-
-    grid = {"standardscaler__with_std": [False, True], "ridge__alpha": [1e-3, 10.0]}
-    search = GridSearchCV(make_pipeline(StandardScaler(), Ridge()), grid, cv=3).fit(X, y)
-    assert search.best_params_["ridge__alpha"] == 1e-3
-
-
-def test_scikit_learn_reads_its_tags() -> None:
-    utils = pytest.importorskip("sklearn.utils")
-    tags = utils.get_tags(StandardScaler())
-    assert tags.transformer_tags.preserves_dtype == ["float32", "float64"]
-    assert tags.requires_fit
-    assert not tags.target_tags.required
+@given(
+    X=tables(), Y=tables(), cuts=any_cuts, ends=st.sampled_from([(0, 1), (-1.0, 1.0), (5.0, 5.5)]), clip=st.booleans()
+)
+def test_min_max(X: np.ndarray, Y: np.ndarray, cuts: list[int], ends: tuple[float, float], clip: bool) -> None:
+    scaler, streamed = MinMaxScaler(ends, clip=clip).fit(X), MinMaxScaler(ends, clip=clip)
+    for part in chunks(X, cuts):
+        streamed.partial_fit(part)
+    for name, value in scaler.state_dict().items():
+        np.testing.assert_array_equal(streamed.state_dict()[name], value)
+    low, high = ends
+    Z = scaler.transform(X)
+    flat = np.ptp(X, axis=0) <= 8 * EPS * np.abs(X).max(axis=0)
+    np.testing.assert_allclose(Z.min(axis=0), low)
+    np.testing.assert_allclose(Z.max(axis=0)[~flat], high, rtol=1e-14)
+    np.testing.assert_allclose(Z[:, flat], low, rtol=1e-7)
+    back = scaler.inverse_transform(Z)
+    assert (np.abs(back - X) <= 64 * EPS * np.abs(X).max(axis=0)).all()
+    peer = pytest.importorskip("sklearn.preprocessing").MinMaxScaler(ends, clip=clip).fit(X)
+    Y = np.resize(Y, (len(Y), X.shape[1]))
+    rounding = 1e-10 + 4 * EPS * np.abs(X).max(axis=0) * scaler.scale_  # its formula adds the offset after scaling
+    for data in (X, Y):
+        error = np.abs(peer.transform(data) - scaler.transform(data))[:, ~flat]
+        assert (error <= (rounding * np.maximum(np.abs(scaler.transform(data)).max(axis=0), 1))[~flat]).all()
+    if clip:
+        assert scaler.transform(Y).min() >= low
+        assert scaler.transform(Y).max() <= high
 
 
-def test_works_without_scikit_learn() -> None:
-    program = """
-import sys
-sys.modules["sklearn"] = None  # from here on an import fails
-from minigrad.preprocessing import StandardScaler
-StandardScaler().fit_transform([[0.0], [1.0]])
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+@given(X=tables(), Y=tables(), percentiles=st.sampled_from([(25.0, 75.0), (0, 100), (10.0, 60.0)]))
+def test_robust(X: np.ndarray, Y: np.ndarray, percentiles: tuple[float, float]) -> None:
+    scaler = RobustScaler(quantile_range=percentiles).fit(X)
+    peer = pytest.importorskip("sklearn.preprocessing").RobustScaler(quantile_range=percentiles).fit(X)
+    largest = np.abs(X).max(axis=0)
+    assert (np.abs(scaler.center_ - peer.center_) <= 1e-10 * largest).all()
+    clear = scaler.scale_ > 1e-7 * largest
+    np.testing.assert_allclose(scaler.scale_[clear], peer.scale_[clear], rtol=1e-6)
+    assert (np.abs(scaler.scale_ - peer.scale_)[clear] <= 1e-10 * largest[clear]).all()
+    Y = np.resize(Y, (len(Y), X.shape[1]))
+    np.testing.assert_array_equal(scaler.transform(Y), (Y - scaler.center_) / scaler.scale_)
+    back = scaler.inverse_transform(scaler.transform(X))
+    assert (np.abs(back - X) <= 8 * EPS * np.abs(X).max(axis=0)).all()
+
+
+def test_outliers_leave_the_robust_scale_alone() -> None:
+    X = np.random.default_rng(0).standard_normal((1000, 1))
+    spoilt = np.concatenate([X, np.full((50, 1), 1e9)])
+    np.testing.assert_allclose(RobustScaler().fit(spoilt).scale_, RobustScaler().fit(X).scale_, rtol=0.1)
+
+
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), RobustScaler()])
+@given(value=st.sampled_from([0.0, 0.1, 1e8, -1e300, 5e-324]), n=st.integers(1, 50))
+def test_a_constant_column_stays_finite_for_all(scaler: Any, value: float, n: int) -> None:
+    X = np.full((n, 1), value)
+    Z = scaler.fit_transform(X)
+    np.testing.assert_array_equal(Z, np.zeros((n, 1)))
+    np.testing.assert_array_equal(scaler.inverse_transform(Z), X)
+    assert np.isfinite(scaler.transform(X + 1)).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 4, 6), (1, 1, 1, 1), (4, 2, 7), (6, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_channels_are_the_features_of_their_pixels(shape: tuple[int, ...], dtype: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    scaler, streamed = ChannelScaler().fit(images), ChannelScaler()
+    for part in np.array_split(images, min(2, len(images))):
+        streamed.partial_fit(part)
+    axes = (0, *range(2, images.ndim))
+    np.testing.assert_allclose(scaler.mean_, images.mean(axis=axes, dtype=np.float64), rtol=1e-13)
+    np.testing.assert_allclose(scaler.var_, images.var(axis=axes, dtype=np.float64), rtol=1e-12)
+    np.testing.assert_allclose(streamed.var_, scaler.var_, rtol=1e-12)
+    assert scaler.n_samples_seen_ == images.size // shape[1] == streamed.n_samples_seen_
+    Z = scaler.transform(images)
+    assert Z.shape == shape
+    assert Z.dtype == (np.float64 if dtype is np.float64 else np.float32)
+    rows = np.moveaxis(images, 1, -1).reshape(-1, shape[1])
+    np.testing.assert_array_equal(np.moveaxis(Z, 1, -1).reshape(-1, shape[1]), StandardScaler().fit_transform(rows))
+    np.testing.assert_allclose(scaler.inverse_transform(Z), images, atol=1e-4)
+    with pytest.raises(ValueError, match="expecting"):
+        scaler.transform(np.ones((2, shape[1] + 1, 2, 2)))
+
+
+def test_bad_pixels_are_named() -> None:
+    images = np.zeros((3, 2, 4, 4))
+    images[1, 1, 2, 3] = np.nan
+    for transformer in (ChannelScaler(), GlobalContrastNormalizer()):
+        with pytest.raises(ValueError, match=r"X must not contain NaN or inf, got nan in channel 1 \(image 1\)"):
+            transformer.fit(images)
+        with pytest.raises(ValueError, match=r"X must be images \(N, C, ...\) and not empty, got shape \(0, 3, 2, 2\)"):
+            transformer.fit(np.zeros((0, 3, 2, 2)))
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.sampled_from([(3, 2, 4, 5), (4, 7), (1, 1), (2, 1, 3, 3)]),
+    scale=st.floats(0.1, 50),
+    bias=st.sampled_from([0.0, 10.0]),
+)
+def test_contrast(seed: int, shape: tuple[int, ...], scale: float, bias: float) -> None:
+    images = 1e6 + 20 * np.random.default_rng(seed).standard_normal(shape)
+    images[0] = 0.1
+    Z = GlobalContrastNormalizer(scale=scale, bias=bias).fit_transform(images)
+    for image, z in zip(images, Z, strict=True):
+        exact = image.astype(np.longdouble)
+        deviations = exact - exact.mean()
+        expected = scale * deviations / max(1e-8, np.sqrt(bias + (deviations**2).mean()))
+        np.testing.assert_allclose(z, expected.astype(float), rtol=0, atol=1e-10 * scale * 10)
+    np.testing.assert_array_equal(Z[0], 0)
+    if not bias and images[0].size > 1:
+        np.testing.assert_allclose(Z[1:].reshape(len(Z) - 1, -1).std(axis=1), scale, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "error", "message"),
+    [
+        (MinMaxScaler((1, 1)), ValueError, r"feature_range must be two numbers low < high, got \(1, 1\)"),
+        (MinMaxScaler((0, np.inf)), ValueError, "feature_range must be two numbers low < high"),
+        (MinMaxScaler((0, np.nan)), ValueError, "feature_range must be in"),
+        (MinMaxScaler(3), TypeError, r"feature_range must be two numbers \(low, high\), got 3"),  # type: ignore[arg-type]
+        (RobustScaler(quantile_range=(75.0, 25.0)), ValueError, "quantile_range must be two numbers low < high"),
+        (RobustScaler(quantile_range=(-1, 50)), ValueError, r"quantile_range must be in \[0, 100\], got -1"),
+        (GlobalContrastNormalizer(eps=0), ValueError, "eps must be in"),
+        (GlobalContrastNormalizer(scale=-1), ValueError, "scale must be in"),
+        (GlobalContrastNormalizer(bias="0"), TypeError, "bias must be a number, got '0'"),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_parameters_are_refused_by_fit(scaler: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        scaler.fit([[1.0, 2.0], [3.0, 4.0]])
+    assert not hasattr(scaler, "n_features_in_")
+
+
+@pytest.mark.parametrize("scaler", [MinMaxScaler(), RobustScaler(quantile_range=(0, 100))])
+def test_an_overflowing_range_is_refused(scaler: Any) -> None:
+    before = pickle.dumps(vars(scaler.fit([[0.0, 1.0], [1.0, 3.0]])))
+    with pytest.raises(ValueError, match="X is too large in column 1: its range is beyond float64"):
+        scaler.fit([[0.0, 1.7e308], [1.0, -1.7e308]])
+    assert pickle.dumps(vars(scaler)) == before
