@@ -143,6 +143,8 @@ def _read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict
             return arrays, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is damaged or no {kind}: {error}") from error
+    except TypeError as error:
+        raise TypeError(f"{os.fspath(path)!r} has numbers that NumPy has not; save them as float32: {error}") from error
 
 
 def _set_generators(model: Module, states: Mapping[str, Any] | None) -> None:

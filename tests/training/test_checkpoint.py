@@ -176,6 +176,18 @@ def test_weights_that_do_not_fit_are_named_or_left_alone(tmp_path: Path) -> None
         load_weights(tmp_path / "nothing", model)
 
 
+def test_half_precision_is_read_and_bfloat16_named(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    save_file({"weight": np.array([[1.5]], np.float16)}, tmp_path / "half")
+    load_weights(tmp_path / "half", model)
+    assert model.weight.data == 1.5
+    header = b'{"weight":{"dtype":"BF16","shape":[1,1],"data_offsets":[0,2]}}'
+    (tmp_path / "brain").write_bytes(len(header).to_bytes(8, "little") + header + b"\x00\x40")
+    with pytest.raises(TypeError, match=r"has numbers that NumPy has not; save them as float32: .*bfloat16"):
+        load_weights(tmp_path / "brain", model)
+    assert model.weight.data == 1.5
+
+
 def test_what_preprocessing_has_learnt_comes_back_bit_for_bit(tmp_path: Path) -> None:
     def make() -> Pipeline:
         return Pipeline([("scale", StandardScaler()), ("pca", PCA(3)), ("white", Whitening("cholesky"))])
