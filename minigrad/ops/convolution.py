@@ -10,7 +10,7 @@ from ..operations import operation
 from ..tensor import Tensor
 from .domain import Domain, composed
 from .linalg import matmul
-from .shape import reshape
+from .shape import as_tensor, reshape
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]  # before and after, of height and width
@@ -163,7 +163,7 @@ def conv1d(
 def _convolution(
     name: str, dims: int, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
-    x, weight, bias = (a if a is None or isinstance(a, Tensor) else Tensor(as_array(a)) for a in (x, weight, bias))
+    x, weight, bias = as_tensor(x), as_tensor(weight), None if bias is None else as_tensor(bias)
     if x.ndim != dims + 2 or weight.ndim != dims + 2 or 0 in weight.shape[2:]:
         wanted = "x (N, C, H, W) and weight (O, C, kh, kw)" if dims == 2 else "x (N, C, L) and weight (O, C, k)"
         raise ValueError(f"{name} needs {wanted}, got {x.shape} and {weight.shape}")

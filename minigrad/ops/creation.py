@@ -41,6 +41,8 @@ def from_dlpack(data: Any) -> Tensor:
 
     ``BufferError`` where it cannot be shared; a Tensor that requires grad must be detached first.
     """
+    if not hasattr(data, "__dlpack__"):
+        raise TypeError(f"from_dlpack takes an array or a tensor of any library, got {type(data).__name__}")
     return Tensor(np.from_dlpack(data))
 
 

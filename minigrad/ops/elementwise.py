@@ -464,6 +464,8 @@ def clip_between(x: Any, /, min: float | None = None, max: float | None = None) 
     x, (low, high) = as_array(x), _bounds(min, max)
     if x.dtype.kind != "f":
         x = as_dtype(x, result_dtype("clip", x, *[bound for bound in (min, max) if bound is not None]))
+        if x.dtype.kind == "b":
+            raise TypeError("clip takes floats and integers, got bools; use logical_and and logical_or")
         if x.dtype.kind != "f":
             least, most = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
             low, high = _whole(min, least, least, most), _whole(max, most, least, most)

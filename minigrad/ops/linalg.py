@@ -183,6 +183,8 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     name are summed over, by default those that occur twice.  Operands are put together from left
     to right, two at a time, as matrix products.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum takes the subscripts first, a string such as 'ij,jk->ik', got {subscripts!r}")
     tensors = [as_tensor(x) for x in operands]
     same_float("einsum", *[x.data for x in tensors])
     labels, kept = _subscripts(subscripts, [x.ndim for x in tensors])

@@ -54,9 +54,11 @@ def _reduced(losses: Any, reduction: str) -> Any:
 
 
 def _tensors(name: str, **inputs: Any) -> list[Any]:
-    """The inputs as tensors of one floating dtype; None stays."""
+    """The inputs as tensors of one floating dtype; a weight may be None."""
     for argument, x in inputs.items():
-        if x is not None and not isinstance(x, Tensor | np.ndarray | np.generic | int | float):
+        if not (x is None and argument.endswith("weight")) and not isinstance(
+            x, Tensor | np.ndarray | np.generic | int | float
+        ):
             raise TypeError(f"{name} takes a tensor or an array as {argument}, got {type(x).__name__}")
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs.values() if isinstance(x, Tensor | np.ndarray)]
     dtype = same_float(name, *arrays) if arrays else np.float32  # numbers never promote

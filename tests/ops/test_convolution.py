@@ -177,3 +177,9 @@ def test_conv1d_gradients() -> None:
 def test_conv1d_refuses(arguments: Any, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mg.conv1d(*arguments, **options)
+
+
+def test_what_is_missing_or_no_array_is_named() -> None:
+    for x, weight in ((None, np.ones((1, 1, 1, 1))), (np.ones((1, 1, 2, 2)), [[[[1.0]]]])):
+        with pytest.raises(TypeError, match=r"take tensors, arrays and numbers, got (NoneType|list)"):
+            mg.conv2d(x, weight)

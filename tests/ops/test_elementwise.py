@@ -348,6 +348,8 @@ def test_clip_refuses() -> None:
     for bad in ("a", nan, [1.0]):
         with pytest.raises(TypeError, match="numbers, tensors or arrays as bounds"):
             mg.ones(2).clip(bad)
+    with pytest.raises(TypeError, match="floats and integers, got bools"):
+        mg.clip(np.array([True]))
 
 
 CLIPPABLE = hnp.arrays(np.float64, (2, 3), elements=st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0, nan]))

@@ -430,3 +430,10 @@ def test_a_singular_matrix_has_a_determinant_but_no_gradient() -> None:
     assert (sign.item(), size.item()) == (0, -np.inf)
     with pytest.raises(np.linalg.LinAlgError):
         size.backward()
+
+
+def test_einsum_refuses_operands_before_the_subscripts() -> None:
+    with pytest.raises(TypeError, match="takes the subscripts first"):
+        mg.einsum(np.ones(2), "i->")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"an axis of '...' has the lengths 3 and 2"):
+        mg.einsum("...i,i...->...", np.ones((3, 2)), np.ones((2, 2)))

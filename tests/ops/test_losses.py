@@ -431,3 +431,9 @@ def test_binary_cross_entropy_with_logits_of_huge_values(target: float, dtype: A
     for found, exact in ((losses, wanted), (mg.grad(losses.sum(), x)[0], slopes)):
         assert np.isfinite(found.numpy()).all()
         np.testing.assert_allclose(found.numpy(), np.array(exact, np.float64), rtol=16 * limit.eps, atol=smallest)
+
+
+@pytest.mark.parametrize("loss", [mg.mse_loss, mg.kl_div, mg.binary_cross_entropy, mg.cross_entropy, mg.nll_loss])
+def test_what_is_missing_is_named(loss: Any) -> None:
+    with pytest.raises(TypeError, match="a tensor or an array as input, got NoneType"):
+        loss(None, np.array([0, 1]))

@@ -278,3 +278,13 @@ def test_what_is_not_covered_says_what_to_do(call: Any, message: str) -> None:
 
 def test_advice_is_about_what_numpy_has() -> None:
     assert [name for name in INSTEAD if not hasattr(np, name.partition(".")[0])] == []
+
+
+def test_dlpack_takes_what_speaks_it() -> None:
+    frozen = np.arange(3.0)
+    frozen.flags.writeable = False
+    assert mg.from_dlpack(frozen).tolist() == [0, 1, 2]
+    with pytest.raises(TypeError, match="an array or a tensor of any library, got list"):
+        mg.from_dlpack([1.0])
+    with pytest.raises(BufferError, match="native byte order"):
+        mg.from_dlpack(frozen.astype(">f8"))
