@@ -32,8 +32,10 @@ def rounding(X: np.ndarray) -> float:
 
 
 def well_conditioned(seed: int, n: int = 50, d: int = 4) -> np.ndarray:
+    """Data around 5 (n, d) whose deviations along d directions are within a factor of 4, but for chance."""
     rng = np.random.default_rng(seed)
-    return np.asarray(rng.standard_normal((n, d)) @ (np.eye(d) + 0.3 * rng.standard_normal((d, d))) + 5)
+    rotations = np.linalg.qr(rng.standard_normal((2, d, d)))[0]
+    return np.asarray(rng.standard_normal((n, d)) @ rotations[0] * rng.uniform(0.5, 2, d) @ rotations[1] + 5)
 
 
 # PCA
@@ -221,7 +223,7 @@ def test_whitenings_are_their_formulas(seed: int) -> None:
 @given(seed=st.integers(0, 10**6), rank=st.integers(1, 4))
 def test_zca_is_the_closest_whitening(seed: int, rank: int) -> None:
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal((50, rank)) @ rng.standard_normal((rank, 4)) + 5
+    X = well_conditioned(seed, d=rank) @ np.linalg.qr(rng.standard_normal((4, rank)))[0].T
     whitening = Whitening("zca").fit(X)
     centred, Z = X - whitening.mean_, whitening.transform(X)
     span = np.linalg.svd(centred)[2][:rank]
@@ -249,6 +251,12 @@ def test_shrinkage_whitens_by_the_shrunk_covariance(X: np.ndarray, s: float, met
             assert whitening.rank_ == d
         if method == "zca":
             assert np.linalg.eigvalsh(W)[0] > 0  # symmetric and positive: it is the root
+
+
+def test_cholesky_whitens_features_that_almost_repeat_each_other() -> None:
+    X = np.linspace(0, 1, 16)[:, None] ** np.arange(1, 9)  # one pass of Gram and Schmidt is far off here
+    Z = Whitening("cholesky", tol=1e-12).fit_transform(X)
+    np.testing.assert_allclose(np.cov(Z.T), np.eye(8), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
