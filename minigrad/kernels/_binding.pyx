@@ -1626,7 +1626,9 @@ def linear_grad(dy, x, weight, wanted):
     if to_x:
         if cnp.PyArray_DIM(g, 1) == cnp.PyArray_DIM(<Array>weight, 0):
             dx = empty(2, cnp.PyArray_DIM(g, 0), cnp.PyArray_DIM(<Array>weight, 1))
-        if dx is None or not ran_product(matmul_row, dx, g, <Array>weight):
+            if not ran_product(matmul_row, dx, g, <Array>weight) and not ran(matmul_row, (dx, g, weight), ()):
+                dx = None
+        if dx is None:
             dx = matmul(g, weight)
     if to_weight:
         a = <Array>x
