@@ -8,6 +8,7 @@ of a draw always comes from the same block.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,11 @@ class Generator:
         return {"key": int(self.key), "counter": int(self.counter), "children": self._children}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Go on from a ``state()``."""
+        """Go on from a ``state()``; one that is none raises ``ValueError`` before anything is changed."""
+        check_state(state)
         self.key[...] = state["key"]
         self.counter[...] = state["counter"]
-        self._children = state["children"]
+        self._children = int(state["children"])
 
     def spawn(self) -> Generator:
         """A new stream, independent of this one and of its other children; this one does not move."""
@@ -130,6 +132,16 @@ class Generator:
         return order
 
 
+def check_state(state: Any) -> None:
+    """Raise ``ValueError`` for what is no state of a generator."""
+    most = {"key": 2**64, "counter": 2**64, "children": 2**32}
+    if not isinstance(state, Mapping) or state.keys() != most.keys():
+        raise ValueError(f"the state of a generator has {', '.join(most)}, got {state!r}")
+    for name, value in state.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < most[name]:
+            raise ValueError(f"the {name} of a generator is an integer in [0, {most[name]}), got {value!r}")
+
+
 def _size(shape: Any) -> int:
     return math.prod(shape) if isinstance(shape, tuple | list) else int(shape)
 
@@ -137,7 +149,7 @@ def _size(shape: Any) -> int:
 def _cast_below(drawn: NDArray[np.float64], high: float, dtype: DTypeLike) -> NDArray[Any]:
     """Cast, keeping what rounding would lift to ``high`` below it."""
     cast = drawn.astype(dtype)
-    cast[cast >= high] = np.nextafter(cast.dtype.type(high), cast.dtype.type(-np.inf))
+    cast[(cast >= high) & (drawn < high)] = np.nextafter(cast.dtype.type(high), cast.dtype.type(-np.inf))
     return cast
 
 

@@ -111,7 +111,8 @@ class LBFGS:
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the pairs, (pairs, 2, weights) float64: all that a later step takes from this one."""
-        return {"pairs": np.array(self.pairs, np.float64).reshape(len(self.pairs), 2, -1)}
+        n = sum(p.size for p in self.params)
+        return {"pairs": np.array(self.pairs, np.float64).reshape(len(self.pairs), 2, n)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict`` over parameters of the same sizes."""

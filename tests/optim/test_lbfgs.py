@@ -118,6 +118,9 @@ def test_a_network_in_float32() -> None:
 
 def test_a_loaded_state_goes_on_with_the_same_bits() -> None:
     first, second = (Problem(rosenbrock, np.linspace(-1, 2, 8), max_iter=5) for _ in range(2))
+    empty = second.optimizer.state_dict()
+    assert empty["pairs"].shape == (0, 2, 8)
+    first.optimizer.load_state_dict(empty)
     first.step()
     second.optimizer.load_state_dict(first.optimizer.state_dict())
     second.a.assign_(first.a.data)
