@@ -26,6 +26,7 @@ class Loss(Layer):
     reduction: str = field(default="mean", kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.reduction not in self.reductions:
             allowed = ", ".join(map(repr, self.reductions[:-1]))
             raise ValueError(f"reduction must be {allowed} or {self.reductions[-1]!r}, got {self.reduction!r}")
