@@ -112,7 +112,7 @@ class Generator:
     ) -> NDArray[Any]:
         """Uniform numbers in [low, high)."""
         drawn = low + (high - low) * self._units(_size(shape))
-        return _cast_below(drawn, high, dtype).reshape(shape)
+        return (_cast_below(drawn, high, dtype) if low < high else drawn.astype(dtype)).reshape(shape)
 
     def normal(
         self, shape: Any = (), mean: float = 0.0, std: float = 1.0, dtype: DTypeLike = np.float32
@@ -149,7 +149,7 @@ def _size(shape: Any) -> int:
 def _cast_below(drawn: NDArray[np.float64], high: float, dtype: DTypeLike) -> NDArray[Any]:
     """Cast, keeping what rounding would lift to ``high`` below it."""
     cast = drawn.astype(dtype)
-    cast[(cast >= high) & (drawn < high)] = np.nextafter(cast.dtype.type(high), cast.dtype.type(-np.inf))
+    cast[cast >= high] = np.nextafter(cast.dtype.type(high), cast.dtype.type(-np.inf))
     return cast
 
 

@@ -30,6 +30,7 @@ class Transformer(ABC):
     n_features_in_: int
 
     _LEARNT: ClassVar[Learnt] = {}
+    _FLAGS: ClassVar[tuple[str, ...]] = ()  # the parameters that are True or False
     # Images are (N, C, ...), their features the channels; other data are (n_samples, n_features).
     _IMAGES: ClassVar[bool] = False
 
@@ -96,7 +97,10 @@ class Transformer(ABC):
             raise NotFittedError(f"this {type(self).__name__} has learnt nothing yet: call fit first")
 
     def _check(self, value: ArrayLike) -> NDArray[Any]:
-        """Return a checked array to learn from."""
+        """Return a checked array to learn from, once the flags are checked, too."""
+        for name in self._FLAGS:
+            if not isinstance(flag := getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name} must be True or False, got {flag!r}")
         return check_array("X", value, images=self._IMAGES)
 
     def _check_fitted_input(self, value: ArrayLike) -> NDArray[Any]:
