@@ -27,7 +27,7 @@ class Loss(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reduction not in self.reductions:
+        if not isinstance(self.reduction, str) or self.reduction not in self.reductions:
             allowed = ", ".join(map(repr, self.reductions[:-1]))
             raise ValueError(f"reduction must be {allowed} or {self.reductions[-1]!r}, got {self.reduction!r}")
         for name in ("weight", "pos_weight"):  # buffers where they are given, as in PyTorch

@@ -72,6 +72,7 @@ class Transformer(ABC):
         Raises KeyError for missing or unknown names, TypeError for dtypes and ValueError for shapes and values
         that cannot have been learnt, before anything is changed.
         """
+        check_mapping(state)
         missing, unknown = sorted(self._LEARNT.keys() - state.keys()), sorted(state.keys() - self._LEARNT.keys())
         if missing or unknown:
             raise KeyError(f"the state does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
@@ -142,6 +143,12 @@ def check_array(name: str, value: ArrayLike, *, images: bool = False, nan: bool 
         place = f"column {at[1]} (row {at[0]})" if array.ndim == 2 else f"channel {at[1]} (image {at[0]})"
         raise ValueError(f"{name} must not contain {'inf' if nan else 'NaN or inf'}, got {array[at]} in {place}")
     return array
+
+
+def check_mapping(state: object) -> None:
+    """Raise TypeError for a state that is no dict."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"a state is a dict of arrays by name, got {type(state).__name__}")
 
 
 def check_choice(name: str, value: object, *choices: object) -> None:

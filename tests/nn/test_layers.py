@@ -307,6 +307,8 @@ NO_NUMBERS: list[Any] = ["1e-5", np.nan, True, 1j, np.complex64(1), [0.1], np.on
     + [(nn.PReLU, "init", [*NO_NUMBERS, None]), (nn.LeakyReLU, "negative_slope", [*NO_NUMBERS, None])]
     + [(nn.ELU, "alpha", NO_NUMBERS), (nn.Hardtanh, "max_val", NO_NUMBERS), (nn.Softplus, "beta", NO_NUMBERS)]
     + [(nn.HuberLoss, "delta", NO_NUMBERS), (nn.MarginRankingLoss, "margin", NO_NUMBERS)]
+    + [(nn.Dropout, "scale_at", ["both", None, np.array(["train", "test"])])]
+    + [(nn.MSELoss, "reduction", ["all", None, np.array(["mean", "sum"])])]
     + [(nn.Dropout, "p", [*NO_NUMBERS, None, 1.5])],
 )
 def test_settings_that_cannot_be_are_refused_when_a_layer_is_made(make: Any, name: str, values: list[Any]) -> None:
