@@ -8,6 +8,7 @@ of a draw always comes from the same block.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,11 @@ class Generator:
         return {"key": int(self.key), "counter": int(self.counter), "children": self._children}
 
     def set_state(self, state: dict[str, int]) -> None:
-        """Go on from a ``state()``."""
+        """Go on from a ``state()``; one that is none raises ``ValueError`` before anything is changed."""
+        check_state(state)
         self.key[...] = state["key"]
         self.counter[...] = state["counter"]
-        self._children = state["children"]
+        self._children = int(state["children"])
 
     def spawn(self) -> Generator:
         """A new stream, independent of this one and of its other children; this one does not move."""
@@ -110,7 +112,7 @@ class Generator:
     ) -> NDArray[Any]:
         """Uniform numbers in [low, high)."""
         drawn = low + (high - low) * self._units(_size(shape))
-        return _cast_below(drawn, high, dtype).reshape(shape)
+        return (_cast_below(drawn, high, dtype) if low < high else drawn.astype(dtype)).reshape(shape)
 
     def normal(
         self, shape: Any = (), mean: float = 0.0, std: float = 1.0, dtype: DTypeLike = np.float32
@@ -128,6 +130,16 @@ class Generator:
         words = self.bits(2 * int(n)).astype(np.uint64).reshape(-1, 2)
         order: NDArray[np.int64] = np.argsort(words[:, 0] << np.uint64(32) | words[:, 1], kind="stable")
         return order
+
+
+def check_state(state: Any) -> None:
+    """Raise ``ValueError`` for what is no state of a generator."""
+    most = {"key": 2**64, "counter": 2**64, "children": 2**32}
+    if not isinstance(state, Mapping) or state.keys() != most.keys():
+        raise ValueError(f"the state of a generator has {', '.join(most)}, got {state!r}")
+    for name, value in state.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < most[name]:
+            raise ValueError(f"the {name} of a generator is an integer in [0, {most[name]}), got {value!r}")
 
 
 def _size(shape: Any) -> int:

@@ -40,7 +40,11 @@ class Regularizer(ABC):
             if isinstance(field.default, bool):
                 if not isinstance(value, bool):
                     raise ValueError(f"{field.name} must be True or False, got {value!r}")
-            elif isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < np.inf:
+            elif (
+                isinstance(value, bool)
+                or not isinstance(value, int | float | np.integer | np.floating)
+                or not 0 <= value < np.inf
+            ):
                 raise ValueError(f"{field.name} must be a finite number of at least 0, got {value!r}")
 
     def __call__(self, parameters: Any) -> Tensor:

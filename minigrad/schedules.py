@@ -1059,6 +1059,8 @@ class ReduceOnPlateau:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`; what does not fit raises before anything is changed."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"the state must be a dict, got {type(state).__name__}")
         if state.keys() != self.state_dict().keys():
             raise KeyError(f"the state must have {', '.join(self.state_dict())}, got {', '.join(map(str, state))}")
         _check_rate("lr", state["lr"])
@@ -1133,7 +1135,7 @@ def _check_flag(name: str, value: object) -> None:
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
 
 

@@ -87,6 +87,7 @@ def test_what_is_chosen() -> None:
         (lambda: L2(np.nan), "strength must be a finite number"),
         (lambda: L2("1"), "strength must be a finite number"),
         (lambda: L2(True), "strength must be a finite number"),
+        (lambda: L2(np.complex64(1)), "strength must be a finite number"),
         (lambda: ElasticNet(1, np.inf), "beta must be a finite number"),
         (lambda: MaxNorm(1, -1), "max_norm must be a finite number"),
         (lambda: L2(1, half=1), "half must be True or False, got 1"),

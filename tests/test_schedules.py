@@ -258,6 +258,7 @@ def test_zero_length_is_taken_where_it_has_a_meaning(name: str) -> None:
         (lambda: scale(0.1, 0.1), TypeError, "schedule must be a Schedule"),  # type: ignore[arg-type]
         (lambda: ReduceOnPlateau(0.1, factor=1), ValueError, "factor must be below 1"),
         (lambda: ReduceOnPlateau(0.1, mode="less"), ValueError, "mode must be 'min' or 'max'"),
+        (lambda: ReduceOnPlateau(0.1, mode=np.array(["min", "max"])), ValueError, "mode must be 'min' or 'max'"),
         (lambda: ReduceOnPlateau(0.1, threshold_mode="r"), ValueError, "threshold_mode must be 'rel' or 'abs'"),
     ],
 )  # fmt: skip
@@ -684,6 +685,8 @@ def test_reduce_on_plateau_refuses_other_states(change: dict[str, Any], error: t
     assert before == {"lr": 0.1, "best": 3.0, "bad_epochs": 0, "cooling": 0}
     with pytest.raises(error):
         plateau.load_state_dict(before | change)
+    with pytest.raises(TypeError, match="the state must be a dict, got NoneType"):
+        plateau.load_state_dict(None)  # type: ignore[arg-type]
     assert plateau.state_dict() == before
     assert "patience=10" in repr(plateau)
 

@@ -113,6 +113,7 @@ class Softplus(Layer):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.beta > 0:
             raise ValueError(f"Softplus needs a beta above 0, got {self.beta!r}")
 

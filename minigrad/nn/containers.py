@@ -33,7 +33,9 @@ class Sequential(Module):
         named: Any = {str(i): module for i, module in enumerate(modules)}
         if len(modules) == 1 and isinstance(modules[0], Mapping) and not isinstance(modules[0], Module):
             named = modules[0]
-        self._modules = {str(name): _module("Sequential", module, name) for name, module in named.items()}
+            if wrong := [name for name in named if not isinstance(name, str)]:
+                raise TypeError(f"Sequential takes strings as names, got {type(wrong[0]).__name__}")
+        self._modules = {name: _module("Sequential", module, name) for name, module in named.items()}
 
     def forward(self, x: Any) -> Any:
         for module in self._modules.values():
@@ -42,6 +44,8 @@ class Sequential(Module):
 
     def append(self, module: Module) -> "Sequential":
         """Add a module behind the last, named by its position."""
+        if str(len(self)) in self._modules:
+            raise ValueError(f"Sequential has a module named {str(len(self))!r}, the position of the next, already")
         self._modules[str(len(self))] = _module("Sequential", module, len(self))
         return self
 

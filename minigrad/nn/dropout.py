@@ -33,7 +33,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, rng: Generator | int | None = None, *, scale_at: Scaled = "train") -> None:
         keep_count(p)
-        if scale_at not in ("train", "test"):
+        if not isinstance(scale_at, str) or scale_at not in ("train", "test"):
             raise ValueError(f"scale_at must be 'train' or 'test', got {scale_at!r}")
         self.p, self.scale_at = p, scale_at
         self.rng = as_generator(rng)

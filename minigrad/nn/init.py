@@ -13,6 +13,7 @@ import numpy as np
 from ..ops.shape import assign_
 from ..random import Generator, as_generator
 from ..tensor import Tensor
+from .module import is_real
 
 Rng = Generator | int | None
 Mode = Literal["fan_in", "fan_out"]
@@ -83,7 +84,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else param
         _finite(param=slope)
         return math.sqrt(2 / (1 + slope**2))
-    if nonlinearity not in _GAINS:
+    if not isinstance(nonlinearity, str) or nonlinearity not in _GAINS:
         raise ValueError(f"nonlinearity must be leaky_relu, {', '.join(_GAINS)}, got {nonlinearity!r}")
     return _GAINS[nonlinearity]
 
@@ -191,5 +192,5 @@ def _check(tensor: Any, **numbers: Any) -> None:
 
 def _finite(**numbers: Any) -> None:
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        if not (is_real(value) and math.isfinite(value)):
             raise ValueError(f"{name} must be a finite number, got {value!r}")

@@ -10,7 +10,7 @@ from ..ops.convolution import whole_numbers
 from ..random import Generator, as_generator
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter
+from .module import Module, Parameter, check_flag, is_real
 
 Rng = Generator | int | None
 
@@ -45,6 +45,7 @@ class Linear(Module):
 
 def _uniform(weight: Parameter, fan_in: int, bias: bool, rng: Rng) -> Parameter | None:
     """Fill ``weight`` uniformly in ``+-1 / sqrt(fan_in)``, and give a bias filled alike, if there is to be one."""
+    check_flag("bias", bias)
     generator, bound = as_generator(rng), 1 / math.sqrt(fan_in)
     init.uniform_(weight, -bound, bound, rng=generator)
     return Parameter(generator.uniform((len(weight),), -bound, bound)) if bias else None
@@ -135,9 +136,10 @@ class Embedding(Module):
     ) -> None:
         rows, columns = count(num_embeddings=num_embeddings), count(embedding_dim=embedding_dim)
         if padding_idx is not None:
-            if isinstance(padding_idx, bool) or not isinstance(padding_idx, int) or not -rows <= padding_idx < rows:
+            whole = isinstance(padding_idx, int | np.integer) and not isinstance(padding_idx, bool)
+            if not whole or not -rows <= padding_idx < rows:
                 raise ValueError(f"Embedding needs a padding_idx in [-{rows}, {rows}), got {padding_idx!r}")
-            padding_idx %= rows
+            padding_idx = int(padding_idx) % rows
         self.num_embeddings, self.embedding_dim, self.padding_idx = rows, columns, padding_idx
         self.weight = Parameter(as_generator(rng).normal((rows, columns)))
         if padding_idx is not None:
@@ -158,6 +160,8 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        if not is_real(init):
+            raise ValueError(f"init must be a number, got {init!r}")
         self.weight = Parameter(np.full(count(num_parameters=num_parameters), init, np.float32))
 
     def forward(self, x: Any) -> Tensor:

@@ -26,7 +26,8 @@ class Loss(Layer):
     reduction: str = field(default="mean", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.reduction not in self.reductions:
+        super().__post_init__()
+        if not isinstance(self.reduction, str) or self.reduction not in self.reductions:
             allowed = ", ".join(map(repr, self.reductions[:-1]))
             raise ValueError(f"reduction must be {allowed} or {self.reductions[-1]!r}, got {self.reduction!r}")
         for name in ("weight", "pos_weight"):  # buffers where they are given, as in PyTorch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import chain
@@ -18,6 +20,21 @@ from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from .summary import Summary
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def is_real(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+    """Whether ``value`` is a number from ``least`` to ``most``, neither NaN, a bool nor an int beyond float64."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return False
+    return bool(least <= value <= most)
 
 
 class Parameter(Tensor):
@@ -186,6 +203,13 @@ class Layer(Module):
         super().__init_subclass__(**options)
         dataclass(eq=False, repr=False)(cls)
         cls.settings = tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]
+            if isinstance(f.default, bool):
+                check_flag(f.name, getattr(self, f.name))
+            elif isinstance(f.default, float) and not is_real(value := getattr(self, f.name)):
+                raise ValueError(f"{f.name} must be a number, got {value!r}")
 
     def extra_repr(self) -> str:
         values = {name: getattr(self, name) for name in self.settings}

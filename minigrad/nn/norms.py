@@ -1,5 +1,6 @@
 """Normalizations."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from ..kernels.launch import launch
 from ..ops.shape import as_tensor
 from ..tensor import Tensor
 from .layers import count
-from .module import Buffer, Module, Parameter
+from .module import Buffer, Module, Parameter, check_flag, is_real
 
 _ONE = np.array(1, np.int64)
 
@@ -21,10 +22,13 @@ class _Norm(Module):
 
     weight: Parameter | None
     bias: Parameter | None
+    own_eps: ClassVar[bool] = False  # whether eps may be None
 
     def __init__(self, shape: tuple[int, ...], eps: float | None, affine: bool, bias: bool) -> None:
-        if eps is not None and not float(eps) >= 0:
+        if not ((eps is None and self.own_eps) or (is_real(eps, 0) and eps != math.inf)):
             raise ValueError(f"{type(self).__name__} needs eps of at least 0, got {eps!r}")
+        check_flag("affine", affine)
+        check_flag("bias", bias)
         self.eps: Any = eps
         self.weight = Parameter(np.ones(shape, np.float32)) if affine else None
         self.bias = Parameter(np.zeros(shape, np.float32)) if affine and bias else None
@@ -49,8 +53,9 @@ class _BatchNorm(_Norm):
         *,
         bias: bool = True,
     ) -> None:
-        if momentum is not None and not (isinstance(momentum, int | float | np.number) and 0 <= momentum <= 1):
+        if momentum is not None and not is_real(momentum, 0, 1):
             raise ValueError(f"{type(self).__name__} needs a momentum in [0, 1] or None, got {momentum!r}")
+        check_flag("track_running_stats", track_running_stats)
         super().__init__((count(num_features=num_features),), eps, affine, bias)
         self.num_features, self.track_running_stats = int(num_features), track_running_stats
         self.momentum: Any = momentum
@@ -112,6 +117,7 @@ class LayerNorm(_Norm):
         elementwise_affine: bool = True,
         bias: bool = True,
     ) -> None:
+        check_flag("elementwise_affine", elementwise_affine)
         self.normalized_shape = _shape(normalized_shape)
         super().__init__(self.normalized_shape, eps, elementwise_affine, bias)
 
@@ -128,9 +134,12 @@ class RMSNorm(_Norm):
     eps None is the spacing of the dtype at 1, as in PyTorch (Zhang and Sennrich 2019).
     """
 
+    own_eps = True
+
     def __init__(
         self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True
     ) -> None:
+        check_flag("elementwise_affine", elementwise_affine)
         self.normalized_shape = _shape(normalized_shape)
         super().__init__(self.normalized_shape, eps, elementwise_affine, bias=False)
 

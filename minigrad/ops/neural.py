@@ -66,7 +66,7 @@ def log_softmax(x: Any, /, axis: int = -1) -> Array:
 
 def keep_count(p: float) -> int:
     """How many of 65,536 draws keep an element; never none and never all unless p says so."""
-    if isinstance(p, bool) or not isinstance(p, int | float | np.number) or not 0 <= p <= 1:
+    if isinstance(p, bool) or not isinstance(p, int | float | np.integer | np.floating) or not 0 <= p <= 1:
         raise ValueError(f"dropout needs a probability p in [0, 1], got {p!r}")
     if p in (0, 1):
         return 65536 if p == 0 else 0

@@ -11,7 +11,7 @@ from ..autograd import written
 from ..kernels import recording
 from ..kernels.launch import launch
 from ..tensor import Tensor
-from .optimizer import ONE, check_flag, check_updatable, is_number
+from .optimizer import ONE, check_counted, check_flag, check_mapping, check_updatable, is_number
 
 
 class EMA:
@@ -99,14 +99,15 @@ class EMA:
 
         Raises ``KeyError`` or ``ValueError`` for one that does not fit, before anything is written.
         """
+        check_mapping("a state of an average", state)
+        check_mapping("averages", state["averages"])
         arrays, count = {k: np.asarray(v) for k, v in state["averages"].items()}, state["count"]
         if arrays.keys() != {str(i) for i in range(len(self.averages))}:
             raise KeyError("the state belongs to an average over other tensors")
         for i, a in enumerate(self.averages):
             if (got := arrays[str(i)]).shape != a.shape or got.dtype != a.dtype:
                 raise ValueError(f"average {i} is {a.dtype} {a.shape}, the state has {got.dtype} {got.shape}")
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-            raise ValueError(f"count must be a whole number of at least 0, got {count!r}")
+        check_counted("count", count)
         self.decay = state["decay"]
         self.count[...] = count
         for i, a in enumerate(self.averages):

@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels import recording
 from ..kernels.launch import Array, launch
 from ..tensor import Tensor
-from .optimizer import check_flag, global_norm
+from .optimizer import check_flag, global_norm, is_number
 
 
 def clip_grad_norm_(
@@ -47,7 +47,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def _check_bound(name: str, value: Any) -> None:
-    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool) or not value >= 0:
+    if not (is_number(value) or (isinstance(value, float | np.floating) and value == math.inf)) or value < 0:
         raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..autograd import enable_grad, forget_gradients, written
 from ..kernels import recording
 from ..tensor import Tensor
-from .optimizer import check_parameter, is_number
+from .optimizer import check_mapping, check_parameter, is_number
 
 Float64Array = NDArray[np.float64]
 Point = tuple[float, float, float, Any]  # along a line: how far, the loss, its slope, its gradient
@@ -110,13 +110,17 @@ class LBFGS:
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the pairs, (pairs, 2, weights) float64: all that a later step takes from this one."""
-        return {"pairs": np.array(self.pairs, np.float64).reshape(len(self.pairs), 2, -1)}
+        n = sum(p.size for p in self.params)
+        return {"pairs": np.array(self.pairs, np.float64).reshape(len(self.pairs), 2, n)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a ``state_dict`` over parameters of the same sizes."""
+        """Go on from a ``state_dict`` over parameters of the same sizes; others raise ``ValueError``."""
+        check_mapping("a state of LBFGS", state)
         pairs, n = np.array(state["pairs"], np.float64), sum(p.size for p in self.params)
         if pairs.ndim != 3 or (len(pairs) and pairs.shape[1:] != (2, n)):
             raise ValueError(f"the pairs of {n} weights have shape (pairs, 2, {n}), the state has {pairs.shape}")
+        if not (np.isfinite(pairs).all() and all(s @ y > 0 for s, y in pairs)):
+            raise ValueError("the pairs of a state must be finite and have curvature, s.y above 0")
         self.pairs = [(s, y) for s, y in pairs[-self.history_size :]]
 
     def _evaluate(self, closure: Callable[[], Tensor]) -> tuple[float, Float64Array]:

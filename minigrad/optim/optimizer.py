@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypedDict
 
@@ -184,7 +185,8 @@ class Optimizer:
             groups = [{"params": groups}]
         decays: dict[str, Any] = {"l1": l1, "l1_form": l1_form}
         if not self._decoupled:
-            decays = {"decoupled_weight_decay": decoupled_weight_decay or 0.0, **decays}
+            decoupled = 0.0 if decoupled_weight_decay is None else decoupled_weight_decay
+            decays = {"decoupled_weight_decay": decoupled, **decays}
         elif decoupled_weight_decay is not None:
             raise TypeError(f"the weight_decay of {type(self).__name__} is the decoupled one already")
         defaults = {**own, **decays, "max_norm": max_norm, "dialect": dialect}
@@ -299,12 +301,15 @@ class Optimizer:
         Schedules stay as they are.  Raises ``KeyError`` or ``ValueError`` for a
         state that does not fit, before anything is written.
         """
+        check_mapping("a state of an optimizer", state)
         counts = {"step": state["step"], "skipped": state.get("skipped", 0)}
+        check_mapping("slots", state["slots"])
         groups, arrays = state["groups"], {k: np.asarray(v) for k, v in state["slots"].items()}
         slots = dict(self._named_slots())
         if slots.keys() != arrays.keys() or len(groups) != len(self.param_groups):
             raise KeyError("the state belongs to an optimizer over other parameters")
         for group, values in zip(self.param_groups, groups, strict=True):
+            check_mapping("a group of the state", values)
             if values.keys() != group.kinds.keys():
                 raise KeyError(f"the state has hyperparameters {sorted(values)}, this optimizer {sorted(group.kinds)}")
             for name, value in values.items():
@@ -314,8 +319,7 @@ class Optimizer:
             if (got.shape, got.dtype) != (array.shape, array.dtype):
                 raise ValueError(f"slot {path} is {array.dtype} {array.shape}, the state has {got.dtype} {got.shape}")
         for name, count in counts.items():
-            if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 0:
-                raise ValueError(f"{name} must be a whole number of at least 0, got {count!r}")
+            check_counted(name, count)
         for group, values in zip(self.param_groups, groups, strict=True):
             for name, value in values.items():
                 group.write(name, value)
@@ -335,8 +339,10 @@ class Optimizer:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number, not a bool."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether ``value`` is a real number that float64 holds, finite and not a bool."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return abs(value) <= sys.float_info.max if isinstance(value, int) else math.isfinite(value)
 
 
 def global_norm(gradients: Iterable[NDArray[Any]], norm: NDArray[Any]) -> None:
@@ -398,6 +404,18 @@ def check_flag(name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_mapping(name: str, value: Any) -> None:
+    """Raise ``TypeError`` unless ``value`` is a dict."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict, got {type(value).__name__}")
+
+
+def check_counted(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number of steps that a cell can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < 2**63:
+        raise ValueError(f"{name} must be a whole number of at least 0, below 2**63, got {value!r}")
 
 
 def check_parameter(p: Any) -> None:

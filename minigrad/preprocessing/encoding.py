@@ -6,7 +6,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .transformer import Float64Array, FloatArray, Learnt, Transformer, check_array, check_choice, float_dtype
+from .transformer import (
+    Float64Array,
+    FloatArray,
+    Learnt,
+    Transformer,
+    check_array,
+    check_choice,
+    check_mapping,
+    float_dtype,
+)
 
 
 class OneHotEncoder(Transformer):
@@ -98,6 +107,7 @@ class OneHotEncoder(Transformer):
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Take over the categories that another encoder has learnt; raise KeyError or ValueError for other states."""
+        check_mapping(state)
         names = [f"categories_.{j}" for j in range(len(state))]
         if not state or state.keys() != set(names):
             raise KeyError(f"the state of an OneHotEncoder has {names or ['categories_.0']}, got {sorted(state)}")

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
 
-from .transformer import Transformer
+from .transformer import Transformer, check_mapping
 
 
 class Pipeline(Transformer):
@@ -115,6 +115,7 @@ class Pipeline(Transformer):
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
         """Take over what another pipeline of the same steps has learnt; a state that does not fit changes nothing."""
+        check_mapping(state)
         parts: dict[str, dict[str, ArrayLike]] = {name: {} for name in self._names()}
         for key, value in state.items():
             name, _, rest = key.partition(".")

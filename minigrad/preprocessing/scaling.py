@@ -128,6 +128,7 @@ class StandardScaler(Center):
            [ 3.,  1.]])
     """
 
+    _FLAGS: ClassVar[tuple[str, ...]] = ("with_mean", "with_std")
     _LEARNT: ClassVar[Learnt] = {**Center._LEARNT, "var_": (float, "d"), "scale_": (float, "d")}
 
     var_: Float64Array
@@ -222,6 +223,7 @@ class MinMaxScaler(Transformer):
            [0.25, 0.  ]])
     """
 
+    _FLAGS: ClassVar[tuple[str, ...]] = ("clip",)
     _LEARNT: ClassVar[Learnt] = {
         "data_min_": (float, "d"),
         "data_max_": (float, "d"),
@@ -315,6 +317,7 @@ class RobustScaler(Transformer):
     array([[ -1. ,  -0.5,   0. ,   0.5, 498.5]])
     """
 
+    _FLAGS: ClassVar[tuple[str, ...]] = ("with_centering", "with_scaling")
     _LEARNT: ClassVar[Learnt] = {"center_": (float, "d"), "scale_": (float, "d"), "n_features_in_": (int, "")}
 
     center_: Float64Array

@@ -30,6 +30,7 @@ class Transformer(ABC):
     n_features_in_: int
 
     _LEARNT: ClassVar[Learnt] = {}
+    _FLAGS: ClassVar[tuple[str, ...]] = ()  # the parameters that are True or False
     # Images are (N, C, ...), their features the channels; other data are (n_samples, n_features).
     _IMAGES: ClassVar[bool] = False
 
@@ -71,6 +72,7 @@ class Transformer(ABC):
         Raises KeyError for missing or unknown names, TypeError for dtypes and ValueError for shapes and values
         that cannot have been learnt, before anything is changed.
         """
+        check_mapping(state)
         missing, unknown = sorted(self._LEARNT.keys() - state.keys()), sorted(state.keys() - self._LEARNT.keys())
         if missing or unknown:
             raise KeyError(f"the state does not fit {type(self).__name__}: missing {missing}, unknown {unknown}")
@@ -96,7 +98,10 @@ class Transformer(ABC):
             raise NotFittedError(f"this {type(self).__name__} has learnt nothing yet: call fit first")
 
     def _check(self, value: ArrayLike) -> NDArray[Any]:
-        """Return a checked array to learn from."""
+        """Return a checked array to learn from, once the flags are checked, too."""
+        for name in self._FLAGS:
+            if not isinstance(flag := getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name} must be True or False, got {flag!r}")
         return check_array("X", value, images=self._IMAGES)
 
     def _check_fitted_input(self, value: ArrayLike) -> NDArray[Any]:
@@ -138,6 +143,12 @@ def check_array(name: str, value: ArrayLike, *, images: bool = False, nan: bool 
         place = f"column {at[1]} (row {at[0]})" if array.ndim == 2 else f"channel {at[1]} (image {at[0]})"
         raise ValueError(f"{name} must not contain {'inf' if nan else 'NaN or inf'}, got {array[at]} in {place}")
     return array
+
+
+def check_mapping(state: object) -> None:
+    """Raise TypeError for a state that is no dict."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"a state is a dict of arrays by name, got {type(state).__name__}")
 
 
 def check_choice(name: str, value: object, *choices: object) -> None:

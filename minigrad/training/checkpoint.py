@@ -16,6 +16,7 @@ from ..nn import Module
 from ..nn.module import IncompatibleKeys
 from ..optim import EMA, Optimizer
 from ..preprocessing import Transformer
+from ..random import check_state
 
 _FORMAT = "1"
 
@@ -43,7 +44,7 @@ def save(
     arrays = {f"model.{k}": v for k, v in model.state_dict().items()}
     numbers = {"minigrad": _FORMAT}
     if optimizer is not None:
-        state, names = optimizer.state_dict(), _slot_names(model, optimizer)
+        names, state = _slot_names(model, optimizer), optimizer.state_dict()
         arrays |= {names[slot]: array for slot, array in state.pop("slots").items()}
         numbers["optimizer"] = json.dumps(state)
         numbers["generators"] = json.dumps({name: rng.state() for name, rng in model.named_generators()})
@@ -83,15 +84,18 @@ def load(
     learnt = _below("preprocessing.", arrays)
     if preprocessing is not None:
         copy.deepcopy(preprocessing).load_state_dict(learnt)  # whether it fits
+    streams = {} if optimizer is None else _streams(model, numbers)
     before = [(part, part.state_dict()) for part, _ in states]
     try:
         for part, state in states:
             part.load_state_dict(state)
-        _set_generators(model, json.loads(numbers["generators"]) if optimizer is not None else None)
     except BaseException:
         for part, state in before:
             part.load_state_dict(state)
         raise
+    for name, rng in model.named_generators():
+        if name in streams:
+            rng.set_state(streams[name])
     if preprocessing is not None:
         preprocessing.load_state_dict(learnt)
 
@@ -147,14 +151,27 @@ def _read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict
         raise TypeError(f"{os.fspath(path)!r} has numbers that NumPy has not; save them as float32: {error}") from error
 
 
-def _set_generators(model: Module, states: Mapping[str, Any] | None) -> None:
-    if states is None:
-        return
-    generators = dict(model.named_generators())
-    if generators.keys() != states.keys():
-        raise KeyError(f"the model has random streams {sorted(generators)}, the checkpoint {sorted(states)}")
-    for name, state in states.items():
-        generators[name].set_state(dict(state))
+def _numbers(part: str, numbers: Mapping[str, str]) -> dict[str, Any]:
+    """What the metadata say of a part, a dict written as JSON."""
+    if part not in numbers:
+        raise KeyError(f"the checkpoint has no {part}")
+    try:
+        found = json.loads(numbers[part])
+    except ValueError as error:
+        raise ValueError(f"the {part} of the checkpoint is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"the {part} of the checkpoint is damaged: it is no dict but {found!r}")
+    return found
+
+
+def _streams(model: Module, numbers: Mapping[str, str]) -> dict[str, Any]:
+    """The states of the model's random streams, checked."""
+    states, names = _numbers("generators", numbers), [name for name, _ in model.named_generators()]
+    if states.keys() != set(names):
+        raise KeyError(f"the model has random streams {sorted(names)}, the checkpoint {sorted(states)}")
+    for state in states.values():
+        check_state(state)
+    return states
 
 
 def _below(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,12 +180,11 @@ def _below(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 def _state(part: str, key: str, names: Mapping[str, str], arrays: Mapping[str, Any], numbers: Any) -> dict[str, Any]:
     """The state of the optimizer or the average in a file, under its own names again."""
-    if part not in numbers:
-        raise KeyError(f"the checkpoint has no {part}")
+    state = _numbers(part, numbers)
     found = {k: v for k, v in arrays.items() if k.startswith(f"{part}.")}
     if found.keys() != set(names.values()):
         raise KeyError(f"the checkpoint has the {part} of other parameters or with other states")
-    return {**json.loads(numbers[part]), key: {own: found[name] for own, name in names.items()}}
+    return {**state, key: {own: found[name] for own, name in names.items()}}
 
 
 def _paths(model: Module, what: str, tensors: Any) -> list[str]:
@@ -181,6 +197,8 @@ def _paths(model: Module, what: str, tensors: Any) -> list[str]:
 
 def _slot_names(model: Module, optimizer: Optimizer) -> dict[str, str]:
     """The name in a file of each slot of the optimizer's own state."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"a checkpoint takes an Optimizer, not {type(optimizer).__name__}: keep its own state_dict()")
     names: dict[str, str] = {}
     for i, group in enumerate(optimizer.param_groups):
         for j, path in enumerate(_paths(model, "optimizer", group.params)):

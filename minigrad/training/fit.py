@@ -149,6 +149,7 @@ def mc_predict(
     """
     _check_model(model)
     _check_count("samples", samples)
+    _check_count("batch_size", batch_size)
     generator = as_generator(rng)
     layers = [module for module in model.modules() if isinstance(module, Dropout)]
     streams = [layer.rng for layer in layers]

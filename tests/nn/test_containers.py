@@ -112,3 +112,13 @@ def test_containers_in_a_module_are_found_under_its_attributes() -> None:
 def test_what_is_no_module_is_refused(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_sequential_loses_no_module_to_another_of_its_name() -> None:
+    first = nn.ReLU()
+    net = nn.Sequential({"1": first})
+    with pytest.raises(ValueError, match="Sequential has a module named '1'"):
+        net.append(nn.Tanh())
+    assert list(net) == [first]
+    with pytest.raises(TypeError, match="Sequential takes strings as names, got int"):
+        nn.Sequential({1: first, "1": nn.Tanh()})  # type: ignore[dict-item]

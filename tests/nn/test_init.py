@@ -54,6 +54,8 @@ def test_normal_initialisers_have_the_quantiles_of_a_normal(fill: Callable[..., 
 
 def test_mean_and_range_are_where_they_were_put() -> None:
     assert init.normal_(mg.zeros(10_000), 3.0, 0.1, rng=0).numpy().mean() == pytest.approx(3, abs=0.01)
+    assert (init.uniform_(mg.zeros(9), 0.5, 0.5, rng=0).numpy() == 0.5).all()
+    assert (init.xavier_uniform_(mg.ones((2, 3)), gain=0.0, rng=0).numpy() == 0).all()
     values = init.uniform_(mg.zeros(10_000), 2.0, 2.5, rng=0).numpy()
     assert values.min() >= 2
     assert values.max() < 2.5

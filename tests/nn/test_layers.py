@@ -283,6 +283,46 @@ def test_bad_arguments_are_named(make: Callable[[], Any], error: Any, message: s
         make()
 
 
+NO_FLAGS: list[Any] = ["x", "", None, np.nan, 1, 0, np.float32(1), [True], np.ones(2)]
+NO_NUMBERS: list[Any] = ["1e-5", np.nan, True, 1j, np.complex64(1), [0.1], np.ones(2), 10**400]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "values"),
+    [(lambda **k: nn.Linear(2, 3, **k), "bias", NO_FLAGS)]
+    + [(lambda **k: nn.Conv2d(2, 3, 1, **k), "bias", NO_FLAGS)]
+    + [(lambda **k: nn.BatchNorm1d(2, **k), n, NO_FLAGS) for n in ("affine", "track_running_stats", "bias")]
+    + [(lambda **k: nn.LayerNorm(2, **k), n, NO_FLAGS) for n in ("elementwise_affine", "bias")]
+    + [(lambda **k: nn.RMSNorm(2, **k), "elementwise_affine", NO_FLAGS)]
+    + [(lambda **k: nn.GroupNorm(1, 2, **k), n, NO_FLAGS) for n in ("affine", "bias")]
+    + [(lambda **k: nn.MaxPool2d(2, **k), "ceil_mode", NO_FLAGS)]
+    + [(lambda **k: nn.AvgPool2d(2, **k), n, NO_FLAGS) for n in ("ceil_mode", "count_include_pad")]
+    + [(nn.KLDivLoss, "log_target", NO_FLAGS)]
+    + [
+        (lambda k=kind, **o: k(2, **o), "eps", [*NO_NUMBERS, -1, np.inf, None])
+        for kind in (nn.BatchNorm1d, nn.LayerNorm)
+    ]
+    + [(lambda **k: nn.RMSNorm(2, **k), "eps", [*NO_NUMBERS, np.float32(np.inf)])]
+    + [(lambda **k: nn.BatchNorm1d(2, **k), "momentum", [*NO_NUMBERS, -0.1, 1.1])]
+    + [(nn.PReLU, "init", [*NO_NUMBERS, None]), (nn.LeakyReLU, "negative_slope", [*NO_NUMBERS, None])]
+    + [(nn.ELU, "alpha", NO_NUMBERS), (nn.Hardtanh, "max_val", NO_NUMBERS), (nn.Softplus, "beta", NO_NUMBERS)]
+    + [(nn.HuberLoss, "delta", NO_NUMBERS), (nn.MarginRankingLoss, "margin", NO_NUMBERS)]
+    + [(nn.Dropout, "scale_at", ["both", None, np.array(["train", "test"])])]
+    + [(nn.MSELoss, "reduction", ["all", None, np.array(["mean", "sum"])])]
+    + [(nn.Dropout, "p", [*NO_NUMBERS, None, 1.5])],
+)
+def test_settings_that_cannot_be_are_refused_when_a_layer_is_made(make: Any, name: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=rf"\b{name}\b.*, got "):
+            make(**{name: value})
+
+
+def test_numbers_of_numpy_will_do() -> None:
+    assert nn.Embedding(4, 2, np.int64(-1)).padding_idx == 3
+    assert nn.LayerNorm(2, np.float32(0.5))(np.array([1.0, 3.0], np.float32)).shape == (2,)
+    assert nn.Hardtanh(max_val=np.inf)(np.float32(7)).item() == 7
+
+
 # A whole network
 
 

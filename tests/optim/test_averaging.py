@@ -83,6 +83,8 @@ def test_a_loaded_state_goes_on_with_the_same_bits() -> None:
         ({**before, "averages": {"0": np.zeros(5)}}, ValueError),
         ({**before, "averages": {"0": np.zeros(4, np.float32)}}, ValueError),
         ({**before, "count": -1}, ValueError),
+        ({**before, "count": 2**63, "decay": 0.1}, ValueError),
+        ({**before, "averages": 3}, TypeError),
         ({**before, "decay": 1.5}, ValueError),
     ]:
         with pytest.raises(error):

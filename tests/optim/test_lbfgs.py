@@ -118,6 +118,9 @@ def test_a_network_in_float32() -> None:
 
 def test_a_loaded_state_goes_on_with_the_same_bits() -> None:
     first, second = (Problem(rosenbrock, np.linspace(-1, 2, 8), max_iter=5) for _ in range(2))
+    empty = second.optimizer.state_dict()
+    assert empty["pairs"].shape == (0, 2, 8)
+    first.optimizer.load_state_dict(empty)
     first.step()
     second.optimizer.load_state_dict(first.optimizer.state_dict())
     second.a.assign_(first.a.data)
@@ -129,6 +132,12 @@ def test_a_loaded_state_goes_on_with_the_same_bits() -> None:
         ValueError, match=r"the pairs of 8 weights have shape \(pairs, 2, 8\), the state has \(1, 2, 7\)"
     ):
         first.optimizer.load_state_dict({"pairs": np.zeros((1, 2, 7))})
+    for bad in (np.zeros((1, 2, 8)), np.full((1, 2, 8), np.nan)):
+        with pytest.raises(ValueError, match="must be finite and have curvature"):
+            second.optimizer.load_state_dict({"pairs": bad})
+    with pytest.raises(TypeError, match="a state of LBFGS must be a dict, got NoneType"):
+        second.optimizer.load_state_dict(None)  # type: ignore[arg-type]
+    np.testing.assert_equal(second.optimizer.state_dict(), first.optimizer.state_dict())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -85,7 +85,10 @@ def test_a_new_number_counts_from_the_next_step() -> None:
     assert p.item() == 1 - 0.5 - 0.125
 
 
-BAD_NUMBERS: list[Any] = [np.nan, np.inf, -np.inf, -1e-9, True, "0.1", None, (0.1, 0.2), [0.1], np.ones(2), mg.ones(())]
+BAD_NUMBERS: list[Any] = [
+    np.nan, np.inf, -np.inf, -1e-9, True, "0.1", None, (0.1, 0.2), [0.1], np.ones(2), mg.ones(()),
+    10**400, np.complex64(1), np.float32(np.inf),
+]  # fmt: skip
 BAD_PAIRS: list[Any] = [0.9, (0.9,), (0.9, 0.9, 0.9), (0.9, 1.0), (-0.1, 0.9), (0.9, np.nan), (True, 0.9), "ab", None]
 
 
@@ -390,8 +393,12 @@ def changed(state: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
         (("groups", 1, "lr"), np.nan, ValueError, "lr must be a finite number"),
         (("slots", "1.0.exp_avg"), np.zeros(3, np.float32), ValueError, r"\(2,\), the state has float32 \(3,\)"),
         (("slots", "1.0.exp_avg"), np.zeros(2), ValueError, r"the state has float64 \(2,\)"),
-        (("step",), -1, ValueError, "step must be a whole number of at least 0, got -1"),
+        (("step",), -1, ValueError, "step must be a whole number of at least 0, below .* got -1"),
         (("step",), 1.5, ValueError, "got 1.5"),
+        (("step",), 2**63, ValueError, r"of at least 0, below 2\*\*63"),
+        (("skipped",), 2**63, ValueError, "skipped must be a whole number"),
+        (("groups", 0), 3, TypeError, "a group of the state must be a dict, got int"),
+        (("slots",), 3, TypeError, "slots must be a dict, got int"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(path: Any, to: Any, error: Any, message: str) -> None:
@@ -471,7 +478,7 @@ def test_without_a_gradient_nothing_is_skipped_and_a_loaded_count_goes_on() -> N
     other = optim.SGD([p], lr=0.5, skip_nonfinite=True)
     other.load_state_dict(optimizer.state_dict())
     assert other.skipped == 1
-    with pytest.raises(ValueError, match="skipped must be a whole number of at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"skipped must be a whole number of at least 0, below 2\*\*63, got -1"):
         other.load_state_dict({**optimizer.state_dict(), "skipped": -1})
     old = optimizer.state_dict()
     del old["skipped"]
@@ -506,6 +513,7 @@ def test_no_decay_by_rule() -> None:
         ({"max_norm": -1}, ValueError, "max_norm must be a finite number of at least 0, got -1"),
         ({"max_norm": np.inf}, ValueError, "max_norm must be a finite number of at least 0, got inf"),
         ({"max_norm": "1"}, ValueError, "max_norm must be a finite number"),
+        ({"weight_decay": np.complex64(1)}, ValueError, "weight_decay must be a finite number"),
         ({"decoupled_weight_decay": 0.1}, TypeError, "the weight_decay of AdamW is the decoupled one already"),
         ({"nesterov": True}, TypeError, "nesterov"),
     ],

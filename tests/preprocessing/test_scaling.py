@@ -415,6 +415,10 @@ def test_contrast(seed: int, shape: tuple[int, ...], scale: float, bias: float) 
 @pytest.mark.parametrize(
     ("scaler", "error", "message"),
     [
+        (StandardScaler(with_mean="no"), ValueError, "with_mean must be True or False, got 'no'"),
+        (StandardScaler(with_std=None), ValueError, "with_std must be True or False, got None"),
+        (MinMaxScaler(clip=np.ones(2)), ValueError, "clip must be True or False"),
+        (RobustScaler(with_scaling=0), ValueError, "with_scaling must be True or False, got 0"),
         (MinMaxScaler((1, 1)), ValueError, r"feature_range must be two numbers low < high, got \(1, 1\)"),
         (MinMaxScaler((0, np.inf)), ValueError, "feature_range must be two numbers low < high"),
         (MinMaxScaler((0, np.nan)), ValueError, "feature_range must be in"),

@@ -238,7 +238,7 @@ def test_a_state_that_does_not_fit_changes_nothing(name: str) -> None:
     transformer = MAKERS[name]().fit(X)
     transformer.transform(X)
     before, state = snapshot(transformer), transformer.state_dict()
-    broken: list[tuple[dict[str, Any], type[Exception]]] = [({**state, "other": np.ones(3)}, KeyError)]
+    broken: list[tuple[Any, type[Exception]]] = [({**state, "other": np.ones(3)}, KeyError), (None, TypeError)]
     if state:
         first, last = sorted(state)[0], sorted(state)[-1]
         broken += [({k: v for k, v in state.items() if k != first}, KeyError)]

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import stat
@@ -290,3 +291,32 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
         assert (state(other[0]), train(*other, steps=0)) == before
     with pytest.raises(ValueError, match="the average has a tensor that is not the model's"):
         save(tmp_path / "all", model, None, optim.EMA([nn.Parameter(np.ones(1))]))
+    with pytest.raises(TypeError, match="a checkpoint takes an Optimizer, not LBFGS"):
+        save(tmp_path / "all", model, optim.LBFGS(model.parameters()))  # type: ignore[arg-type]
+
+
+def test_damaged_numbers_change_nothing_not_even_the_first_of_two_streams(tmp_path: Path) -> None:
+    def make(seed: int) -> Any:
+        model = nn.Sequential(nn.Dropout(rng=seed), nn.Linear(2, 2, rng=seed), nn.Dropout(rng=seed + 1))
+        return model, optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    save(tmp_path / "model", *make(0))
+    with safe_open(tmp_path / "model", framework="np") as file:
+        arrays, numbers = {k: file.get_tensor(k) for k in file.keys()}, file.metadata()  # noqa: SIM118
+    streams = json.loads(numbers["generators"])
+    model, optimizer = make(5)
+    before = state(model), optimizer.state_dict()["groups"], {k: g.state() for k, g in model.named_generators()}
+    for part, text in [
+        *(("generators", json.dumps(streams | {"2.rng": bad})) for bad in (None, 3, {}, {"key": 1, "counter": 2})),
+        *(
+            ("generators", json.dumps(streams | {"2.rng": streams["0.rng"] | {"children": n}}))
+            for n in (-1, 2**64, "x")
+        ),
+        *((part, text) for part in ("generators", "optimizer") for text in ("{", "[]", "null")),
+        ("optimizer", json.dumps(json.loads(numbers["optimizer"]) | {"step": 2**63})),
+    ]:
+        save_file(arrays, tmp_path / "bad", {**numbers, part: text})
+        with pytest.raises(ValueError, match=r"generator|damaged|step"):
+            load(tmp_path / "bad", model, optimizer)
+        after = state(model), optimizer.state_dict()["groups"], {k: g.state() for k, g in model.named_generators()}
+        assert after == before
