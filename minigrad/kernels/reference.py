@@ -446,6 +446,141 @@ def clip_to_norm(g: Sequence[Array], norm: Scalar, max_norm: Scalar) -> None:
             a *= a.dtype.type(factor)
 
 
+# Images: (N, C, rows, columns), and parameters of each image ------------------------------------------------
+
+CONSTANT, EDGE, REFLECT, SYMMETRIC, WRAP = range(5)  # borders, as NumPy's pad has them
+
+
+def _inside(i: Array, n: int, border: int) -> Array:
+    """The places in [0, n) that stand for ``i``, or -1 for the fill."""
+    if border == CONSTANT:
+        return np.where((i < 0) | (i >= n), -1, i)
+    if border == EDGE:
+        return np.clip(i, 0, n - 1)
+    period = n if border == WRAP else 2 * n if border == SYMMETRIC else np.maximum(2 * n - 2, 1)
+    i = i % period
+    return np.where(i < n, i, period - i - (border == SYMMETRIC))
+
+
+def _pixels(x: Array, rows: Array, columns: Array, border: int, fill: Scalar) -> Array:
+    """One plane's pixels at whole places; the fill outside."""
+    i, j = _inside(rows, x.shape[0], border), _inside(columns, x.shape[1], border)
+    return np.where((i < 0) | (j < 0), np.asarray(fill, x.dtype), x[i, j])
+
+
+def _working(x: Array) -> Any:
+    """The floating type in which images of this dtype are worked out."""
+    return np.float32 if x.dtype.itemsize == 1 or x.dtype == np.float32 else np.float64
+
+
+def _as_pixels(value: Array, dtype: np.dtype[Any]) -> Array:
+    """Integers are rounded, halves to even, and clipped to their range."""
+    if dtype.kind == "f":
+        return value.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(np.nan_to_num(value, nan=0)), limits.min, limits.max).astype(dtype)
+
+
+def crop(out: Array, x: Array, window: Array, border: Scalar, fill: Scalar) -> None:
+    """Windows (top, left, upside down, mirrored) as large as the output."""
+    rows, columns = np.arange(out.shape[2]), np.arange(out.shape[3])
+    for image, planes, (top, left, upside_down, mirrored) in zip(out, x, window, strict=True):
+        i, j = top + (rows[::-1] if upside_down else rows), left + (columns[::-1] if mirrored else columns)
+        for plane, source in zip(image, planes, strict=True):
+            plane[...] = _pixels(source, i[:, None], j, int(border), fill)
+
+
+def _places(shape: tuple[int, int], field: Array | None, map: Array, f: Any) -> tuple[Array, Array]:
+    """Where in an image each pixel of a (rows, columns) result comes from: lens(projective(pixel + field))."""
+    y, x = np.indices(shape).astype(f)
+    m = map.reshape(-1).astype(f)
+    if field is not None:
+        x, y = x + field[0].astype(f), y + field[1].astype(f)
+    u, v = m[0] * x + m[1] * y + m[2], m[3] * x + m[4] * y + m[5]
+    if map[0, 6] != 0 or map[0, 7] != 0 or map[0, 8] != 1:
+        depth = m[6] * x + m[7] * y + m[8]
+        u, v = u / depth, v / depth
+    k1, k2, p1, p2, k3, focal_x, focal_y, centre_x, centre_y = m[9:]
+    if map[1, :5].any():
+        u, v = (u - centre_x) / focal_x, (v - centre_y) / focal_y
+        r, twice = u * u + v * v, 2 * u * v
+        radial = 1 + r * (k1 + r * (k2 + r * k3))
+        u, v = (
+            (u * radial + (p1 * twice + p2 * (r + 2 * u * u))) * focal_x + centre_x,
+            (v * radial + (p1 * (r + 2 * v * v) + p2 * twice)) * focal_y + centre_y,
+        )
+    return u, v
+
+
+def displacement(out: Array, field: Array, map: Array) -> None:
+    """The field that alone leads to where field and map lead."""
+    rows, columns = out.shape[2:]
+    for displaced, given, m in zip(out, field, map, strict=True):
+        x, y = _places((rows, columns), given, m, out.dtype.type)
+        displaced[0] = x - np.arange(columns, dtype=out.dtype)
+        displaced[1] = y - np.arange(rows, dtype=out.dtype)[:, None]
+
+
+def _settled(x: Array, n: int, border: int) -> Array:
+    """Places brought to where pixels are, or to the border beside them."""
+    f = x.dtype.type
+    if border == REFLECT and n == 1:
+        border = EDGE
+    if border > EDGE:
+        period = f(n if border == WRAP else 2 * n - 2 if border == REFLECT else 2 * n)
+        shift = f(0.5 if border == SYMMETRIC else 0)
+        t = x + shift
+        whole = t - period * np.floor(t / period)
+        x = (whole if border == WRAP else np.minimum(whole, period - whole)) - shift
+    return np.minimum(np.where(x > -2, x, f(-2)), f(n + 1))
+
+
+def _cubic(f: Array) -> list[Array]:
+    """Keys's weights, a = -0.75, of the neighbours at -1, 0, 1 and 2 of a place with fraction ``f``."""
+
+    def near(t: Array) -> Array:
+        return (t.dtype.type(1.25) * t - t.dtype.type(2.25)) * t * t + 1
+
+    def far(t: Array) -> Array:
+        return ((t.dtype.type(-0.75) * t + t.dtype.type(3.75)) * t - 6) * t + 3
+
+    return [far(1 + f), near(f), near(1 - f), far(2 - f)]
+
+
+def warp(out: Array, x: Array, map: Array, field: Array, order: Scalar, border: Scalar, fill: Scalar) -> None:
+    """``out`` at p is x at lens(projective(p + field(p))); order 0 takes the nearest pixel, 1 is bilinear, 2 bicubic."""
+    f, mode, identity = _working(x), int(border), np.eye(3).reshape(-1)
+    for n, (image, planes, m) in enumerate(zip(out, x, map, strict=True)):
+        given = field[n] if field.size else None
+        if given is None and image.shape == planes.shape and (m[0] == identity).all() and not m[1, :5].any():
+            image[...] = planes
+            continue
+        u, v = _places((out.shape[2], out.shape[3]), given, m, f)
+        u, v = _settled(u, x.shape[3], mode), _settled(v, x.shape[2], mode)
+        if order == 0:
+            u, v = u + f(0.5), v + f(0.5)
+        j, i = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
+        a, b = u - j.astype(f), v - i.astype(f)
+        for plane, source in zip(image, planes, strict=True):
+
+            def at(down: int, along: int, source: Array = source, i: Array = i, j: Array = j) -> Array:
+                return _pixels(source, i + down, j + along, mode, fill).astype(f)
+
+            if order == 0:
+                value = at(0, 0) if x.dtype.kind == "f" else _pixels(source, i, j, mode, fill)
+            elif order == 1:
+                left, right = (at(0, k) + (at(1, k) - at(0, k)) * b for k in (0, 1))
+                value = left + (right - left) * a
+            else:
+                down = _cubic(b)
+                value = np.zeros_like(a)
+                for k, weight in enumerate(_cubic(a)):
+                    p = [at(i_, k - 1) for i_ in (-1, 0, 1, 2)]
+                    column = down[0] * p[0] + down[1] * p[1] + down[2] * p[2] + down[3] * p[3]
+                    value = value + weight * column
+            plane[...] = _as_pixels(value, out.dtype)
+
+
 def run(name: str, family: str, group: int, arrays: Sequence[Array], scalars: Sequence[Scalar]) -> None:
     """Run kernel ``name`` of a row with ``group`` arrays."""
     function: Callable[..., Any] = globals()[name]
