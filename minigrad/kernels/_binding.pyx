@@ -144,6 +144,17 @@ cdef dict SHAPES = {
     "crop": b"nchw ncHW n4",
     "displacement": b"n2hw n2hw n29",
     "warp": b"nchw ncHW n29 m2hw",
+    "recolor": b"nchw ndhw nce",
+    "hue": b"n3hw n3hw n",
+    "recode": b"nchw nchw ncT",
+    "noise": b"nchw nchw n2 n",
+    "filter": b"nchw nchw nab nde",
+    "jpeg": b"nchw nchw n",
+}
+cdef dict IMAGE_LENGTHS = {  # what the letters may be besides
+    "recolor": lambda c, d, e, T: 0 < c <= 4 and 0 < d <= 4 and e == d + 1,
+    "recode": lambda c, d, e, T: T == 256,
+    "jpeg": lambda c, d, e, T: c == 1 or c == 3,
 }
 cdef bytes BEHIND = b"HWabde"  # lengths that stand behind the scalars, from this one on
 cdef int FIRST_BEHIND = 6
@@ -777,6 +788,9 @@ cdef class Call:
                 self.c.array[slot] = NULL
         for i in range(4):
             self.c.size[i] = max(length[b"nchw"[i]], 0)
+        fitting = IMAGE_LENGTHS.get(self.row.name)
+        if fitting is not None and not fitting(length[b"c"], length[b"d"], length[b"e"], length[b"T"]):
+            raise self.mismatch()
         for i in range(6):
             self.c.scalar[FIRST_BEHIND + i].number = length[BEHIND[i]]
         self.c.work = cnp.PyArray_SIZE(first)
