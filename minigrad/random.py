@@ -152,7 +152,7 @@ class Keys:
         """``count`` numbers of 53 random bits in [0, 1) for each image, (N, count): the same ones at every call."""
         counters = np.zeros((1, -(-count // 2), 4), np.uint32)
         counters[..., 0], counters[..., 3] = np.arange(counters.shape[1]), _DRAW
-        words = philox4x32(counters, self.words[:, None]).astype(np.uint64).reshape(len(self), -1, 2)
+        words = philox4x32(counters, self.words[:, None]).astype(np.uint64).reshape(len(self), 2 * counters.shape[1], 2)
         units: NDArray[np.float64] = ((words[..., 0] << np.uint64(21)) ^ (words[..., 1] >> np.uint64(11))) * 2.0**-53
         return units[:, :count]
 
@@ -179,7 +179,7 @@ def keys(seed: int, epoch: int, indices: Any) -> Keys:
 
 
 def as_keys(rng: Keys | Generator | int | None, n: int) -> Keys:
-    """``rng`` itself, or keys for n images from a generator, which spawns, from a seed, or from the default generator."""
+    """``rng`` itself, or keys for n images from a generator, which spawns, a seed, or the default generator."""
     if isinstance(rng, Keys):
         if len(rng) != n:
             raise ValueError(f"rng has keys for {len(rng)} images, the batch has {n}")

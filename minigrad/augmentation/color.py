@@ -1,6 +1,7 @@
 """Random colours: every transform changes pixels one by one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,11 @@ class Grayscale(Transform):
             raise ValueError(f"num_output_channels must be 1 or 3, got {num_output_channels!r}")
         self.num_output_channels = num_output_channels
 
+    def empty(self, sample: Sample) -> Sample:
+        return replace(
+            sample, planes=np.empty((0, self.num_output_channels, *sample.planes.shape[2:]), sample.planes.dtype)
+        )
+
     def pixels(self, planes: Array, params: Params) -> Array:
         grey = F.grayscale(planes, layout="NCHW")[:, : self.num_output_channels]
         return np.ascontiguousarray(np.broadcast_to(grey, (len(grey), self.num_output_channels, *grey.shape[2:])))
-
-

@@ -124,9 +124,7 @@ class RandomErasing(Transform):
     """With probability ``p`` a rectangle set to ``value``: its share of the area from ``scale``, its height divided by
     its width from ``ratio``.  Zhong and others (2017); of the ten draws the first that fits is taken, if one does."""
 
-    def __init__(
-        self, p: float = 0.5, scale: Any = (0.02, 0.33), ratio: Any = (0.3, 3.3), value: float = 0.0
-    ) -> None:
+    def __init__(self, p: float = 0.5, scale: Any = (0.02, 0.33), ratio: Any = (0.3, 3.3), value: float = 0.0) -> None:
         self.p, self.value = probability(p), float(value)
         self.scale, self.ratio = interval("scale", scale, least=0.0), interval("ratio", ratio, least=1e-6)
 
@@ -144,4 +142,5 @@ class RandomErasing(Transform):
         return {"window": window}
 
     def pixels(self, planes: Array, params: Params) -> Array:
-        return F.erase(planes, *params["window"].T, value=self.value, layout="NCHW")
+        top, left, height, width = params["window"].T
+        return F.erase(planes, top, left, height, width, self.value, layout="NCHW")

@@ -61,7 +61,9 @@ def crop(
     corner = np.stack([per_image(name, v, len(batch.planes)) for name, v in (("top", top), ("left", left))], 1)
     if (corner != np.rint(corner)).any():
         raise ValueError(f"top and left must be whole numbers of pixels, got {top!r} and {left!r}")
-    return _resampled(batch, _shift(corner), pair("height, width", (height, width)), g.Sampling("nearest", padding_mode, fill))
+    return _resampled(
+        batch, _shift(corner), pair("height, width", (height, width)), g.Sampling("nearest", padding_mode, fill)
+    )
 
 
 def _shift(corner: Float64) -> Float64:
@@ -142,7 +144,9 @@ def affine(
     return _affine(batch, angle, translate, scale, shear, center, g.Sampling(interpolation, padding_mode, fill))
 
 
-def _affine(batch: Batch, angle: Any, translate: Any, scale: Any, shear: Any, center: Any, sampling: g.Sampling) -> Array:
+def _affine(
+    batch: Batch, angle: Any, translate: Any, scale: Any, shear: Any, center: Any, sampling: g.Sampling
+) -> Array:
     n, size = len(batch.planes), (batch.planes.shape[2], batch.planes.shape[3])
     scale, shear = per_image("scale", scale, n), per_image("shear", shear, n, (2,))
     if (scale <= 0).any():
@@ -166,7 +170,7 @@ def translate(images: ArrayLike, translate: Any, **options: Any) -> Array:
 
 
 def scale(images: ArrayLike, scale: Any, **options: Any) -> Array:
-    """Enlarged by a factor, in a frame of the same size: ``affine`` with its other parameters left out; same options."""
+    """Enlarged by a factor in a frame that stays: ``affine`` with its other parameters left out; same options."""
     return affine(images, scale=scale, **options)
 
 
@@ -204,17 +208,14 @@ def warp(
     return _resampled(batch, g.Field(pixels), None, g.Sampling(interpolation, padding_mode, fill))
 
 
-def lens_numbers(
-    n: int, size: tuple[int, int], k1: Any, k2: Any, p1: Any, p2: Any, k3: Any, focal: Any = None, center: Any = None
-) -> Float64:
-    """The arguments of ``lens_distort`` as the kernel takes them, (N, 9)."""
-    numbers = np.empty((n, 9))
-    for i, (name, value) in enumerate((("k1", k1), ("k2", k2), ("p1", p1), ("p2", p2), ("k3", k3))):
-        numbers[:, i] = per_image(name, value, n)
-    numbers[:, 5:7] = per_image("focal", max(*size, 1) if focal is None else focal, n)[:, None]
+def lens_numbers(k: Float64, size: tuple[int, int], focal: Any = None, center: Any = None) -> Float64:
+    """Of k1, k2, p1, p2, k3 (N, 5), with focal lengths and centre, what the kernel takes: (N, 9)."""
+    numbers = np.empty((len(k), 9))
+    numbers[:, :5] = k
+    numbers[:, 5:7] = per_image("focal", max(*size, 1) if focal is None else focal, len(k))[:, None]
     if (numbers[:, 5] <= 0).any():
         raise ValueError(f"focal must be positive, got {focal!r}")
-    numbers[:, 7:] = per_image("center", g.middle(size) if center is None else center, n, (2,))
+    numbers[:, 7:] = per_image("center", g.middle(size) if center is None else center, len(k), (2,))
     return numbers
 
 
@@ -243,7 +244,9 @@ def lens_distort(
     """
     batch = Batch.of(images, layout)
     n, size = len(batch.planes), (batch.planes.shape[2], batch.planes.shape[3])
-    lens = g.Lens(lens_numbers(n, size, k1, k2, p1, p2, k3, focal, center))
+    given = (("k1", k1), ("k2", k2), ("p1", p1), ("p2", p2), ("k3", k3))
+    k = np.stack([per_image(name, value, n) for name, value in given], 1)
+    lens = g.Lens(lens_numbers(k, size, focal, center))
     return _resampled(batch, lens, None, g.Sampling(interpolation, padding_mode, fill))
 
 
@@ -273,7 +276,7 @@ def gaussian_taps(sigma: Float64) -> NDArray[np.float32]:
     at = np.arange(-radius, radius + 1)
     wide = np.maximum(sigma, 1e-6)[:, None]
     weights = np.where(np.abs(at) <= np.maximum(np.ceil(4 * wide), 0), np.exp(-0.5 * (at / wide) ** 2), 0)
-    taps: NDArray[np.float32] = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    taps: NDArray[np.float32] = (weights / np.cumsum(weights, 1)[:, -1:]).astype(np.float32)
     return taps
 
 
@@ -299,23 +302,20 @@ def gaussian_filter(
 
 
 def motion_taps(length: Float64, angle: Float64) -> NDArray[np.float32]:
-    """Weights (N, K, K) of a straight path of ``length`` pixels through the middle, ``angle`` degrees counter-clockwise."""
-    radius = int(np.ceil(max((length.max(initial=1) - 1) / 2, 0)))
-    taps = np.zeros((len(length), 2 * radius + 3, 2 * radius + 3))  # a margin, that a place lies between taps
-    steps = 8 * radius + 1
-    c, s = g.cos_sin(angle)
-    n = np.arange(len(length))
-    for t in np.linspace(-0.5, 0.5, steps):
-        along = t * np.maximum(length - 1, 0)
-        x, y = radius + 1 + along * c, radius + 1 - along * s
-        j, i = np.floor(x).astype(int), np.floor(y).astype(int)
-        a, b = x - j, y - i
-        for down, along_, weight in (
-            (0, 0, (1 - b) * (1 - a)), (0, 1, (1 - b) * a), (1, 0, b * (1 - a)), (1, 1, b * a),
-        ):  # fmt: skip
-            np.add.at(taps, (n, np.minimum(i + down, 2 * radius + 2), np.minimum(j + along_, 2 * radius + 2)), weight)
-    inner: NDArray[np.float32] = (taps[:, 1:-1, 1:-1] / taps[:, 1:-1, 1:-1].sum((1, 2), keepdims=True)).astype(np.float32)
-    return inner
+    """Weights (N, K, K) of straight paths of ``length`` pixels, turned counter-clockwise by ``angle`` degrees.
+
+    A pixel's weight is its share of the places on the path that it is nearest to, eight for each pixel of length.
+    """
+    radius = int(np.ceil(max(length.max(initial=0) / 2 - 0.5, 0)))
+    taps = np.zeros((len(length), 2 * radius + 1, 2 * radius + 1))
+    (c, s), steps = g.cos_sin(angle), 8 * np.maximum(np.ceil(length), 1)
+    for k in range(int(steps.max(initial=0))):
+        n = np.flatnonzero(k < steps)
+        at = ((k + 0.5) / steps[n] - 0.5) * length[n]
+        i, j = (np.clip(np.rint(v), -radius, radius).astype(np.int64) + radius for v in (-at * s[n], at * c[n]))
+        taps[n, i, j] += 1
+    weights: NDArray[np.float32] = (taps / steps[:, None, None]).astype(np.float32)
+    return weights
 
 
 def motion_blur(
@@ -382,7 +382,11 @@ def contrast(images: ArrayLike, factor: Any, *, layout: str | None = None) -> Ar
     batch = Batch.of(images, layout)
     planes, scale = batch.planes, _factor("factor", factor, len(batch.planes))
     weights = LUMA if _channels(batch, "contrast") == 3 else np.ones(1)
-    mean = planes.mean((2, 3), dtype=np.float64) @ weights if planes.size else np.zeros(len(planes))
+    n, channels, rows, columns = planes.shape
+    means = planes.astype(np.float64).reshape(n * channels, rows * columns).sum(1).reshape(n, channels) / max(
+        rows * columns, 1
+    )
+    mean = np.cumsum(means * weights, 1)[:, -1]  # in one order, whatever the batch
     return _scaled(batch, scale, (1 - scale) * mean)
 
 
@@ -465,7 +469,9 @@ def solarize(images: ArrayLike, threshold: Any, *, layout: str | None = None) ->
     """Values from ``threshold`` on, in the unit of the pixels, are inverted."""
     batch = Batch.of(images, layout)
     least, levels = per_image("threshold", threshold, len(batch.planes))[:, None, None], np.arange(256)
-    return _levels(batch, np.where(levels >= least, 255 - levels, levels), lambda x: np.where(x >= least[..., None], 1 - x, x))
+    return _levels(
+        batch, np.where(levels >= least, 255 - levels, levels), lambda x: np.where(x >= least[..., None], 1 - x, x)
+    )
 
 
 def autocontrast(images: ArrayLike, *, layout: str | None = None) -> Array:
@@ -483,7 +489,7 @@ def autocontrast(images: ArrayLike, *, layout: str | None = None) -> Array:
 
 
 def equalize(images: ArrayLike, *, layout: str | None = None) -> Array:
-    """Each channel with its 256 levels spread so that all are about as frequent, as Pillow does; floats by their levels."""
+    """Each channel with its 256 levels spread to be about as frequent, as Pillow does; floats by their levels."""
     batch = Batch.of(images, layout)
     planes = batch.planes
     if not planes.size:
@@ -495,10 +501,16 @@ def equalize(images: ArrayLike, *, layout: str | None = None) -> Array:
     last = np.take_along_axis(counts, 255 - (counts[..., ::-1] > 0).argmax(-1)[..., None], -1)
     step = (counts.sum(-1, keepdims=True) - last) // 255
     before = np.cumsum(counts, -1) - counts
-    table = np.where(step > 0, np.minimum((before + step // 2) // np.maximum(step, 1), 255), np.arange(256)).astype(np.uint8)
+    table = np.where(step > 0, np.minimum((before + step // 2) // np.maximum(step, 1), 255), np.arange(256)).astype(
+        np.uint8
+    )
     if planes.dtype == np.uint8:
         return _levels(batch, table, None)
-    return batch.back((np.take_along_axis(table, levels.reshape(n, channels, -1), -1) / 255).reshape(planes.shape).astype(planes.dtype))
+    return batch.back(
+        (np.take_along_axis(table, levels.reshape(n, channels, -1), -1) / 255)
+        .reshape(planes.shape)
+        .astype(planes.dtype)
+    )
 
 
 # Corruptions ------------------------------------------------------------------------------------------------
@@ -545,7 +557,9 @@ def shot_noise(
         raise ValueError(f"photons must be positive, got {photons!r}")
     out = np.empty_like(batch.planes)
     for image, x, words, count in zip(out, batch.planes, keys.words.astype(np.uint64), counts, strict=True):
-        draws = np.random.Generator(np.random.Philox(key=np.array([words[0] | words[1] << np.uint64(32), 0], np.uint64)))
+        draws = np.random.Generator(
+            np.random.Philox(key=np.array([words[0] | words[1] << np.uint64(32), 0], np.uint64))
+        )
         value = draws.poisson(np.clip(x / top, 0, 1) * count) * (top / count)
         image[...] = np.minimum(np.rint(value) if top == 255 else value, top)
     return batch.back(out)

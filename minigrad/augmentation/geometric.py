@@ -111,8 +111,8 @@ class RandomAffine(Geometric):
         }
 
     def geometry(self, params: Params, size: Size) -> Geometry:
-        names = ("angle", "translate", "scale", "shear")
-        return Geometry((g.affine_matrix(size, *[params[name] for name in names], self.center),), size)
+        angle, translate, scale, shear = (params[name] for name in ("angle", "translate", "scale", "shear"))
+        return Geometry((g.affine_matrix(size, angle, translate, scale, shear, self.center),), size)
 
 
 class RandomPerspective(Geometric):
@@ -150,9 +150,7 @@ class RandomCrop(Geometric):
     ``padding`` is one number or (left and right, top and bottom), filled as ``padding_mode`` and ``fill`` say.
     """
 
-    def __init__(
-        self, size: Any, padding: Any = 0, fill: float = 0.0, padding_mode: str = "constant"
-    ) -> None:
+    def __init__(self, size: Any, padding: Any = 0, fill: float = 0.0, padding_mode: str = "constant") -> None:
         self.window = pair("size", size)
         along, down = (padding, padding) if np.ndim(padding) == 0 else padding
         if not all(isinstance(p, int | np.integer) and p >= 0 for p in (along, down)):
@@ -166,7 +164,9 @@ class RandomCrop(Geometric):
     def draw(self, keys: Keys, shape: Shape) -> Params:
         room = [n + 2 * p - w for n, p, w in zip(shape[1:], self.padding[::-1], self.window, strict=True)]
         if min(room) < 0:
-            raise ValueError(f"a window of {self.window} does not fit into images of {shape[1:]} with padding {self.padding}")
+            raise ValueError(
+                f"a window of {self.window} does not fit into images of {shape[1:]} with padding {self.padding}"
+            )
         at = np.floor(keys.uniform(2) * (np.array(room) + 1))
         return {"corner": at - self.padding[::-1]}
 
@@ -201,7 +201,7 @@ class RandomResizedCrop(Geometric):
         area = rows * columns * between(u[..., 0], self.scale)
         proportion = np.exp(between(u[..., 1], (np.log(self.ratio[0]), np.log(self.ratio[1]))))
         height, width = np.rint(np.sqrt(area / proportion)), np.rint(np.sqrt(area * proportion))
-        fits = (0 < width) & (width <= columns) & (0 < height) & (height <= rows)
+        fits = (width > 0) & (width <= columns) & (height > 0) & (height <= rows)
         top = np.floor(u[..., 2] * (rows - height + 1))
         left = np.floor(u[..., 3] * (columns - width + 1))
         chosen = fits.argmax(1)[:, None, None]
@@ -265,4 +265,4 @@ class RandomLensDistortion(Geometric):
 
     def geometry(self, params: Params, size: Size) -> Geometry:
         k: Float64 = params["k"]
-        return Geometry((g.Lens(F.lens_numbers(len(k), size, *k.T, self.focal)),), size)
+        return Geometry((g.Lens(F.lens_numbers(k, size, self.focal)),), size)

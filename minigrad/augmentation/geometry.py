@@ -71,7 +71,7 @@ class Geometry:
         return Geometry(self.stages + after.stages, after.size)
 
     def settled(self, n: int) -> tuple[Array, Float64]:
-        """A field, (0, 2, rows, columns) for none, and after it matrix and lens (N, 2, 9) in one: the kernel's arguments."""
+        """All stages as a field, (0, 2, rows, columns) for none, and after it matrix and lens, (N, 2, 9)."""
         rows, columns = self.size
         field: Array = np.empty((0, 2, rows, columns), np.float32)
         matrix = np.broadcast_to(np.eye(3), (n, 3, 3))
@@ -129,7 +129,7 @@ class Geometry:
             elif isinstance(stage, Field):
                 points = _solved(points, lambda p, s=stage: p + _field_at(p, s.pixels))  # type: ignore[misc]
             else:
-                points = project(points, np.linalg.inv(stage))
+                points = project(points, np.linalg.inv(stage).astype(np.float64))
         return points
 
 

@@ -1,4 +1,4 @@
-"""Mixing two images of a batch, and their labels.  What comes out depends on the batch, not on one image's key alone."""
+"""Mixing two images of a batch, and their labels.  What comes out depends on the whole batch."""
 
 from typing import Any
 
@@ -51,15 +51,18 @@ class _Mixing:
         if array.ndim == 2 and len(array) == n and array.dtype.kind == "f":
             return array
         if array.ndim != 1 or len(array) != n or array.dtype.kind not in "iu":
-            raise ValueError(f"labels must be class indices ({n},) or float distributions ({n}, classes), got {array.shape}")
+            raise ValueError(
+                f"labels must be class indices ({n},) or float distributions ({n}, classes), got {array.shape}"
+            )
         if self.num_classes is None:
             raise ValueError("labels are class indices: say num_classes")
         if n and not (array.min() >= 0 and array.max() < self.num_classes):
             raise ValueError(f"labels must lie in [0, {self.num_classes}), got {array.min()} to {array.max()}")
-        return np.eye(self.num_classes, dtype=np.float32)[array]
+        one_hot: Array = np.eye(self.num_classes, dtype=np.float32)[array]
+        return one_hot
 
     def _draw(self, keys: Keys, shape: tuple[int, ...]) -> dict[str, Any]:
-        """Each image's partner is the next in a random circle through the batch; its share is from Beta(alpha, alpha)."""
+        """Each image's partner is the next on a random way round the batch; its share is from Beta(alpha, alpha)."""
         u = keys.uniform(3)
         circle = np.argsort(u[:, 0], kind="stable")
         partner = np.empty(len(keys), np.int64)

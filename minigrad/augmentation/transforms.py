@@ -40,7 +40,7 @@ class Sample:
             if a is not None and b is not None:
                 if a.shape[1:] != b.shape[1:]:
                     raise ValueError(
-                        f"a transform that is applied to some images must keep their shape: {a.shape[1:]} became {b.shape[1:]}"
+                        f"what is applied to some images must keep their shape: {a.shape[1:]} became {b.shape[1:]}"
                     )
                 a = a.copy()
                 a[rows] = b
@@ -144,7 +144,11 @@ class Geometric(Transform):
         raise NotImplementedError(f"{type(self).__name__} must define geometry")
 
     def apply(self, sample: Sample, params: Params) -> Sample:
-        return _moved(sample, self.geometry(params, _size(sample)), self.sampling) if len(sample.planes) else self.empty(sample)
+        return (
+            _moved(sample, self.geometry(params, _size(sample)), self.sampling)
+            if len(sample.planes)
+            else self.empty(sample)
+        )
 
 
 def _size(sample: Sample) -> Size:
@@ -254,12 +258,17 @@ class RandomApply(_Several):
 
 
 class OneOf(_Several):
-    """One of the transforms for each image, chosen with the weights ``p``, by default evenly (torchvision: RandomChoice)."""
+    """One transform for each image, drawn with the weights ``p``, by default evenly (torchvision: RandomChoice)."""
 
     def __init__(self, transforms: Sequence[Transform], p: Sequence[float] | None = None) -> None:
         super().__init__(transforms)
         weights = np.ones(len(self.transforms)) if p is None else np.asarray(p, float)
-        if not self.transforms or weights.shape != (len(self.transforms),) or not (weights >= 0).all() or not weights.sum() > 0:
+        if (
+            not self.transforms
+            or weights.shape != (len(self.transforms),)
+            or not (weights >= 0).all()
+            or not weights.sum() > 0
+        ):
             raise ValueError(f"p must be a weight, at least 0, for each of the transforms, got {p!r}")
         self.p = (weights / weights.sum()).tolist()
 

@@ -459,13 +459,15 @@ def _inside(i: Array, n: int, border: int) -> Array:
         return np.clip(i, 0, n - 1)
     period = n if border == WRAP else 2 * n if border == SYMMETRIC else np.maximum(2 * n - 2, 1)
     i = i % period
-    return np.where(i < n, i, period - i - (border == SYMMETRIC))
+    folded: Array = np.where(i < n, i, period - i - (border == SYMMETRIC))
+    return folded
 
 
 def _pixels(x: Array, rows: Array, columns: Array, border: int, fill: Scalar) -> Array:
     """One plane's pixels at whole places; the fill outside."""
     i, j = _inside(rows, x.shape[0], border), _inside(columns, x.shape[1], border)
-    return np.where((i < 0) | (j < 0), np.asarray(fill, x.dtype), x[i, j])
+    found: Array = np.where((i < 0) | (j < 0), np.asarray(fill, x.dtype), x[i, j])
+    return found
 
 
 def _working(x: Array) -> Any:
@@ -478,7 +480,8 @@ def _as_pixels(value: Array, dtype: np.dtype[Any]) -> Array:
     if dtype.kind == "f":
         return value.astype(dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(np.nan_to_num(value, nan=0)), limits.min, limits.max).astype(dtype)
+    pixels: Array = np.clip(np.rint(np.nan_to_num(value, nan=0)), limits.min, limits.max).astype(dtype)
+    return pixels
 
 
 def crop(out: Array, x: Array, window: Array, border: Scalar, fill: Scalar) -> None:
@@ -532,23 +535,24 @@ def _settled(x: Array, n: int, border: int) -> Array:
         t = x + shift
         whole = t - period * np.floor(t / period)
         x = (whole if border == WRAP else np.minimum(whole, period - whole)) - shift
-    return np.minimum(np.where(x > -2, x, f(-2)), f(n + 1))
+    clamped: Array = np.minimum(np.where(x > -2, x, f(-2)), f(n + 1))
+    return clamped
 
 
 def _cubic(f: Array) -> list[Array]:
     """Keys's weights, a = -0.75, of the neighbours at -1, 0, 1 and 2 of a place with fraction ``f``."""
 
-    def near(t: Array) -> Array:
+    def near(t: Any) -> Any:
         return (t.dtype.type(1.25) * t - t.dtype.type(2.25)) * t * t + 1
 
-    def far(t: Array) -> Array:
+    def far(t: Any) -> Any:
         return ((t.dtype.type(-0.75) * t + t.dtype.type(3.75)) * t - 6) * t + 3
 
     return [far(1 + f), near(f), near(1 - f), far(2 - f)]
 
 
 def warp(out: Array, x: Array, map: Array, field: Array, order: Scalar, border: Scalar, fill: Scalar) -> None:
-    """``out`` at p is x at lens(projective(p + field(p))); order 0 takes the nearest pixel, 1 is bilinear, 2 bicubic."""
+    """At p x at lens(projective(p + field(p))), of the nearest pixel (order 0), bilinear (1) or bicubic (2)."""
     f, mode, identity = _working(x), int(border), np.eye(3).reshape(-1)
     for n, (image, planes, m) in enumerate(zip(out, x, map, strict=True)):
         given = field[n] if field.size else None
@@ -564,10 +568,10 @@ def warp(out: Array, x: Array, map: Array, field: Array, order: Scalar, border: 
         for plane, source in zip(image, planes, strict=True):
 
             def at(down: int, along: int, source: Array = source, i: Array = i, j: Array = j) -> Array:
-                return _pixels(source, i + down, j + along, mode, fill).astype(f)
+                return _pixels(source.astype(f), i + down, j + along, mode, fill)
 
             if order == 0:
-                value = at(0, 0) if x.dtype.kind == "f" else _pixels(source, i, j, mode, fill)
+                value = at(0, 0)
             elif order == 1:
                 left, right = (at(0, k) + (at(1, k) - at(0, k)) * b for k in (0, 1))
                 value = left + (right - left) * a
@@ -629,9 +633,9 @@ def _drawn(key: Array, plane: int, size: int, f: Any) -> tuple[Array, Array]:
     """Uniform numbers in [0, 1) and normal numbers, one for each element of a plane, of the same words."""
     blocks = np.zeros((-(-size // 128) * 32, 4), np.uint32)
     blocks[:, 0], blocks[:, 2] = np.arange(len(blocks)), plane
-    words = np.empty_like(blocks)
-    philox(words, blocks, np.broadcast_to(key.astype(np.uint32), (len(blocks), 2)), 10)
-    words = words.reshape(-1, 32, 4).transpose(0, 2, 1)  # (chunk, word, block)
+    drawn = np.empty_like(blocks)
+    philox(drawn, blocks, np.broadcast_to(key.astype(np.uint32), (len(blocks), 2)), 10)
+    words: Array = drawn.reshape(-1, 32, 4).transpose(0, 2, 1)  # (chunk, word, block)
     uniform = (words >> 8).astype(f) * f(2**-24)
     u = ((words[:, ::2] >> 8).astype(f) + f(0.5)) * f(2**-24)
     r = np.sqrt(-2 * _logarithm(u))

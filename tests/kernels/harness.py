@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch
 
+from . import images
 from .guarded import LAYOUTS, Guarded
 from .oracle import assert_near, bound, expected
 
@@ -217,6 +218,9 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
         for at in (0, n - 1, n + 2, -3):
             cells = np.array(at + 7), np.array(7)
             yield Sample(name, (np.zeros(()),), (rng.standard_normal(n), *cells), scalars)
+    elif row.family == "IMAGES":
+        for outputs, inputs, numbers in images.arguments(name, n, rng):
+            yield Sample(name, outputs, inputs, numbers)
     elif row.family == "TENSORS":
         tensors = fill((n,), (3,), (0, 4), (), (5, n))
         yield Sample(name, (np.zeros(()),), tensors, scalars) if row.inputs else Sample(name, tensors, (), scalars)

@@ -14,6 +14,8 @@ from scipy import special, stats
 
 from minigrad.kernels import KERNELS, active
 
+from . import images
+
 Array = NDArray[Any]
 
 
@@ -255,6 +257,7 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "rmsprop_centered": update("rmsprop_centered", rmsprop(centered=True, momentum=False)),
     "rmsprop_centered_momentum": update("rmsprop_centered_momentum", rmsprop(centered=True, momentum=True)),
     "adam": update("adam", adam),
+    **images.ORACLE,
 }
 
 
@@ -310,6 +313,8 @@ def bound(name: str, wanted: Array, outputs: Sequence[Array], inputs: Sequence[A
         if kind == "TERMS4":
             limits = np.finfo(outputs[0].dtype)
             return 4 * limits.eps * _sum_scale(name, outputs, inputs, scalars) + limits.smallest_subnormal
+        if kind == "PIXEL":
+            return images.bound(name, wanted, outputs, inputs)
         if kind == "DOUBLE":
             return 2**-40 * np.abs(wanted)
         if kind == "SUM":
