@@ -35,11 +35,13 @@ def scene(rows: int, columns: int) -> np.ndarray:
     grain = np.random.default_rng(0).random((rows, columns))[..., None]
     paint(y > 0.78 + 0.05 * np.sin(4 * x), [0.3, 0.5, 0.2] + 0.25 * (grain - 0.5))
     bricks = (np.floor(y * 28) + np.floor(x * 14 + 0.5 * (np.floor(y * 28) % 2))) % 2
-    paint((0.2 < x) & (x < 0.62) & (0.5 < y) & (y < 0.86), np.stack([0.7 + 0.12 * bricks, 0.35 + 0 * x, 0.25 + 0 * x], 2))
+    red = np.stack([0.7 + 0.12 * bricks, 0.35 + 0 * x, 0.25 + 0 * x], 2)
+    paint((np.abs(x - 0.41) < 0.21) & (np.abs(y - 0.68) < 0.18), red)
     paint((y < 0.5) & (y > 0.28 + 0.9 * np.abs(x - 0.41)), [0.35, 0.16, 0.16])
     for left in (0.26, 0.46):
-        paint((left < x) & (x < left + 0.1) & (0.57 < y) & (y < 0.68), [0.95, 0.9, 0.55])
-        paint((np.abs(x - left - 0.05) < 0.006) & (0.57 < y) & (y < 0.68), [0.25, 0.15, 0.1])
+        glass = (np.abs(x - left - 0.05) < 0.05) & (np.abs(y - 0.625) < 0.055)
+        paint(glass, [0.95, 0.9, 0.55])
+        paint(glass & (np.abs(x - left - 0.05) < 0.006), [0.25, 0.15, 0.1])
     return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
@@ -47,7 +49,8 @@ def gallery(picture: np.ndarray, seed: int) -> list[tuple[str, np.ndarray]]:
     """The picture (1, rows, columns, 3) through each of the functions."""
     rows, columns = picture.shape[1:3]
     corners = np.array([[0, 0], [columns - 1, 0], [columns - 1, rows - 1], [0, rows - 1]])
-    moved = corners + [[0.12 * columns, 0.1 * rows], [-0.02 * columns, 0], [-0.15 * columns, 0], [0, -0.2 * rows]]
+    inwards = np.array([[0.12, 0.1], [-0.02, 0], [-0.15, 0], [0, -0.2]])
+    moved = corners + inwards * [columns, rows]
     field = F.elastic_field(seed, 1, (rows, columns), alpha=0.9 * rows, sigma=0.06 * rows)
     other = F.hue(F.hflip(picture), 0.3)
     both = np.concatenate([picture, other])

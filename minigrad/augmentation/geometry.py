@@ -74,7 +74,8 @@ class Geometry:
         """All stages as a field, (0, 2, rows, columns) for none, and after it matrix and lens, (N, 2, 9)."""
         rows, columns = self.size
         field: Array = np.empty((0, 2, rows, columns), np.float32)
-        matrix = np.broadcast_to(np.eye(3), (n, 3, 3))
+        identity: Float64 = np.broadcast_to(np.eye(3), (n, 3, 3))
+        matrix = identity
         lens: Float64 | None = None
 
         def flush() -> None:
@@ -82,12 +83,12 @@ class Geometry:
             before = field if len(field) else np.zeros((n, 2, rows, columns), np.float32)
             field = np.empty_like(before)
             launch("displacement", (field, before, _as_map(matrix, lens)))
-            matrix, lens = np.broadcast_to(np.eye(3), (n, 3, 3)), None
+            matrix, lens = identity, None
 
         for stage in reversed(self.stages):
             if isinstance(stage, Field):
                 given = np.ascontiguousarray(stage.pixels, np.float32)
-                if len(field) == 0 and matrix.strides[0] == 0 and lens is None and given.shape[2:] == self.size:
+                if len(field) == 0 and matrix is identity and lens is None and given.shape[2:] == self.size:
                     field = given
                     continue
                 flush()
@@ -100,7 +101,7 @@ class Geometry:
             elif isinstance(stage, Lens):
                 lens = stage.numbers
             else:
-                matrix = stage @ matrix
+                matrix = stage if matrix is identity else stage @ matrix
         return field, _as_map(matrix, lens)
 
     def resample(self, planes: Array, sampling: Sampling) -> Array:

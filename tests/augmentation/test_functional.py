@@ -259,7 +259,8 @@ def test_nothing_or_one_pixel_works_or_says_so(shape: tuple[int, ...], dtype: An
         same(NOTHING[name](x, k), x)
     for call in (
         lambda: F.jpeg(x, 50, **k), lambda: F.equalize(x, **k), lambda: F.autocontrast(x, **k),
-        lambda: F.hue(x, 0.1, **k), lambda: F.contrast(x, 2, **k), lambda: F.posterize(x, 8, **k), lambda: F.pixelate(x, 3, **k),
+        lambda: F.hue(x, 0.1, **k), lambda: F.contrast(x, 2, **k),
+        lambda: F.posterize(x, 8, **k), lambda: F.pixelate(x, 3, **k),
     ):  # fmt: skip
         same(call(), x)
     if 0 in shape[2:] and shape[0]:

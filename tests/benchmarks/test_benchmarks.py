@@ -25,7 +25,19 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
-    names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory", "backward")
+    names = (
+        "harness",
+        "peers",
+        "kernels",
+        "overhead",
+        "claims",
+        "picture",
+        "ulp",
+        "steps",
+        "memory",
+        "backward",
+        "augmentation",
+    )
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -297,3 +309,4 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert "all told, keep_grads=False" in run.stdout
     assert "| gelu by hand | 128x128 " in run.stdout
     assert "call by call / in blocks" in run.stdout
+    assert "| JPEG, quality 50 | uint8 3x32x32 " in run.stdout
