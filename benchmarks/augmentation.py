@@ -251,7 +251,7 @@ def measure(quick: bool = False) -> list[Row]:
                 # A peer that does not take the dtype does nothing, and so is told apart by being left out.
                 usable = {peer: call for peer, call in peers.items() if _gives(call)}
                 sides = {"minigrad": ours, "2 threads": with_threads(2, ours), **usable}
-                seconds = compare(sides, **(QUICK if quick else {"rounds": 7, "block": 5e-3}))
+                seconds = compare(sides, **(QUICK if quick else {"rounds": 7, "block": 5e-3, "settle": 2e-3}))
                 rate = {key: s / count for key, s in seconds.items()}
                 rows.append(Row(name, f"{np.dtype(dtype)} {c}x{side}x{side}", rate))
     return rows

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..kernels.launch import launch
+from ..kernels.launch import empty_array, launch
 from ..random import Generator, Keys, as_keys
 from . import geometry as g
 from .layout import Array, Batch, pair, per_image, top_of
@@ -39,7 +39,7 @@ def vflip(images: ArrayLike, *, layout: str | None = None) -> Array:
 
 def _windowed(images: ArrayLike, layout: str | None, window: tuple[int, ...]) -> Array:
     batch = Batch.of(images, layout)
-    out = np.empty_like(batch.planes)
+    out = empty_array(batch.planes.shape, batch.planes.dtype)
     if out.size:
         launch("crop", (out, batch.planes, np.tile(np.array(window), (len(out), 1))), (0, 0))
     return batch.back(out)
@@ -203,8 +203,10 @@ def warp(
 ) -> Array:
     """Each pixel p of a result from p + field(p): displacements (dx, dy) in pixels, (2, H, W) or (N, 2, H, W)."""
     batch = Batch.of(images, layout)
-    shape = (2, *batch.planes.shape[2:])
-    pixels = per_image("field", field, len(batch.planes), shape)
+    n, shape, pixels = len(batch.planes), (2, *batch.planes.shape[2:]), np.asarray(field)
+    if pixels.dtype.kind not in "iuf" or pixels.shape not in (shape, (n, *shape)):
+        raise ValueError(f"field must be numbers of shape {shape} or {(n, *shape)}, got {pixels.dtype} {pixels.shape}")
+    pixels = np.broadcast_to(pixels, (n, *shape)).astype(np.float32, copy=False)
     return _resampled(batch, g.Field(pixels), None, g.Sampling(interpolation, padding_mode, fill))
 
 
@@ -262,7 +264,7 @@ def elastic_field(
     amount, smooth = per_image("alpha", alpha, n), per_image("sigma", sigma, n)
     if (smooth < 0).any():
         raise ValueError(f"sigma must not be negative, got {sigma!r}")
-    drawn = np.empty((n, 2, rows, columns), np.float32)
+    drawn = empty_array((n, 2, rows, columns), np.dtype(np.float32))
     launch("noise", (drawn, np.zeros_like(drawn), keys.words, amount), (3, -np.inf, np.inf))
     return blurred(drawn, smooth, "constant")
 
@@ -282,7 +284,7 @@ def gaussian_taps(sigma: Float64) -> NDArray[np.float32]:
 
 def blurred(planes: Array, sigma: Float64, padding_mode: str) -> Array:
     """Planes (N, C, rows, columns) smoothed by Gaussians, images of sigma 0 as they are."""
-    taps, out = gaussian_taps(sigma), np.empty_like(planes)
+    taps, out = gaussian_taps(sigma), empty_array(planes.shape, planes.dtype)
     if planes.dtype == np.float64:
         taps = taps.astype(np.float64)
     if out.size:
@@ -323,7 +325,7 @@ def motion_blur(
 ) -> Array:
     """The mean along a straight path of ``length`` pixels, ``angle`` degrees counter-clockwise from the right."""
     batch = Batch.of(images, layout)
-    n, out = len(batch.planes), np.empty_like(batch.planes)
+    n, out = len(batch.planes), empty_array(batch.planes.shape, batch.planes.dtype)
     size, turned = per_image("length", length, n), per_image("angle", angle, n)
     if (size < 0).any() or (size > 1000).any():
         raise ValueError(f"length must lie between 0 and 1000 pixels, got {length!r}")
@@ -343,7 +345,7 @@ LUMA = np.array([0.299, 0.587, 0.114])  # of red, green and blue in grey: ITU-R 
 def _recoloured(batch: Batch, matrix: Float64) -> Array:
     """Channels through matrices (N, C, D + 1), within black and white."""
     planes = batch.planes
-    out = np.empty((planes.shape[0], matrix.shape[1], *planes.shape[2:]), planes.dtype)
+    out = empty_array((planes.shape[0], matrix.shape[1], *planes.shape[2:]), planes.dtype)
     if out.size:
         launch("recolor", (out, planes, np.ascontiguousarray(matrix)), (0, top_of(planes)))
     return batch.back(out)
@@ -408,7 +410,7 @@ def hue(images: ArrayLike, turns: Any, *, layout: str | None = None) -> Array:
         raise ValueError(f"turns must lie between -0.5 and 0.5, got {turns!r}")
     if _channels(batch, "hue") == 1 or not batch.planes.size:
         return batch.back(batch.planes)
-    out = np.empty_like(batch.planes)
+    out = empty_array(batch.planes.shape, batch.planes.dtype)
     launch("hue", (out, batch.planes, by), ())
     return batch.back(out)
 
@@ -430,7 +432,7 @@ def _levels(batch: Batch, table: Array, floats: Any) -> Array:
     if planes.dtype != np.uint8:
         return batch.back(np.asarray(floats(planes), planes.dtype))
     table = np.ascontiguousarray(np.broadcast_to(table, (*planes.shape[:2], 256)), np.uint8)
-    out = np.empty_like(planes)
+    out = empty_array(planes.shape, planes.dtype)
     if out.size:
         launch("recode", (out, planes, table), ())
     return batch.back(out)
@@ -518,7 +520,7 @@ def equalize(images: ArrayLike, *, layout: str | None = None) -> Array:
 
 def _noisy(images: ArrayLike, rng: Any, amount: Any, kind: int, unit: bool, layout: str | None) -> Array:
     batch = Batch.of(images, layout)
-    n, top, out = len(batch.planes), top_of(batch.planes), np.empty_like(batch.planes)
+    n, top, out = len(batch.planes), top_of(batch.planes), empty_array(batch.planes.shape, batch.planes.dtype)
     keys, by = as_keys(rng, n), _factor("sigma" if kind < 2 else "amount", amount, n)
     if out.size:
         launch("noise", (out, batch.planes, keys.words, by * top if unit else by), (kind, 0, top))
@@ -555,7 +557,7 @@ def shot_noise(
     keys, counts = as_keys(rng, n), per_image("photons", photons, n)
     if (counts <= 0).any():
         raise ValueError(f"photons must be positive, got {photons!r}")
-    out = np.empty_like(batch.planes)
+    out = empty_array(batch.planes.shape, batch.planes.dtype)
     for image, x, words, count in zip(out, batch.planes, keys.words.astype(np.uint64), counts, strict=True):
         draws = np.random.Generator(
             np.random.Philox(key=np.array([words[0] | words[1] << np.uint64(32), 0], np.uint64))
@@ -576,7 +578,7 @@ def jpeg(images: ArrayLike, quality: Any, *, layout: str | None = None) -> Array
     if (chosen != np.rint(chosen)).any() or (chosen < 1).any() or (chosen > 100).any():
         raise ValueError(f"quality must be whole numbers from 1 to 100, got {quality!r}")
     levels = planes if planes.dtype == np.uint8 else np.rint(np.clip(planes, 0, 1) * 255).astype(np.uint8)
-    out = np.empty_like(levels)
+    out = empty_array(levels.shape, levels.dtype)
     if out.size:
         launch("jpeg", (out, levels, chosen.astype(np.int64)), ())
     return batch.back(out if planes.dtype == np.uint8 else (out / 255).astype(planes.dtype))

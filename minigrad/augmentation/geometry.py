@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.launch import launch
+from ..kernels.launch import empty_array, launch
 from .layout import Array
 
 Float64 = NDArray[np.float64]
@@ -107,7 +107,7 @@ class Geometry:
     def resample(self, planes: Array, sampling: Sampling) -> Array:
         """Images (N, C, rows, columns), all stages in one resampling; whole shifts and flips copy pixels."""
         n, channels = planes.shape[:2]
-        out = np.empty((n, channels, *self.size), planes.dtype)
+        out = empty_array((n, channels, *self.size), planes.dtype)
         if out.size and not planes.size:
             raise ValueError(f"images without pixels, {planes.shape}, cannot be resampled to {self.size}")
         border, fill = PADDING_MODES[sampling.padding_mode], float(sampling.fill)
@@ -219,8 +219,10 @@ def about(linear: Float64, centre: Any, shift: Any = (0.0, 0.0)) -> Float64:
     """The matrices (N, 3, 3) of linear maps (N, 2, 2) around a centre (x, y) of pixels moved by ``shift``."""
     matrix = np.zeros((len(linear), 3, 3))
     matrix[:, :2, :2], matrix[:, 2, 2] = linear, 1
-    centre = np.broadcast_to(np.asarray(centre, float), (len(linear), 2))
-    matrix[:, :2, 2] = centre - (linear @ (centre + shift)[..., None])[..., 0]
+    centre = np.asarray(centre, float)
+    x, y = (centre + shift).T
+    for row in (0, 1):
+        matrix[:, row, 2] = centre[..., row] - (linear[:, row, 0] * x + linear[:, row, 1] * y)
     return matrix
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels import recording
+
 Array = NDArray[Any]
 CHANNELS = (1, 2, 3, 4)  # how many an axis has that is taken for the channels
 LAYOUTS = {"NHW": 3, "NCHW": 4, "NHWC": 4}
@@ -46,6 +48,7 @@ class Batch:
     @classmethod
     def of(cls, images: Any, layout: str | None = None, name: str = "images", any_integer: bool = False) -> "Batch":
         """Check ``images`` and lay them out; they are never written to."""
+        recording.refuse("augmenting images", "augment batches before the step and give them as inputs")
         array = np.asarray(images)
         if array.dtype.newbyteorder("=") not in (np.uint8, np.float32, np.float64) and not (
             any_integer and array.dtype.kind in "iub"

@@ -291,7 +291,7 @@ BAD: list[tuple[Any, Any, str]] = [
     (lambda: F.crop(X, 0, 0, 0, 2), ValueError, "must be one or two positive integers"),
     (lambda: F.resized_crop(X, 0, 0, 0, 2, 4), ValueError, "height and width must be positive"),
     (lambda: F.perspective(X, [[0, 0]] * 4, [[0, 0]] * 4), ValueError, "no three lie on a line"),
-    (lambda: F.warp(X, np.zeros((2, 8, 7))), ValueError, r"field must be of shape \(2, 8, 8\)"),
+    (lambda: F.warp(X, np.zeros((2, 8, 7))), ValueError, r"field must be numbers of shape \(2, 8, 8\)"),
     (lambda: F.lens_distort(X, focal=0), ValueError, "focal must be positive"),
     (lambda: F.gaussian_filter(X, -1), ValueError, "sigma must lie between 0 and 1000"),
     (lambda: F.motion_blur(X, -1), ValueError, "length must lie between 0 and 1000"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+import minigrad as mg
 from minigrad import augmentation as A
 from minigrad import random
 from minigrad.augmentation import functional as F
@@ -224,6 +225,12 @@ BAD: list[tuple[Any, Any, str]] = [
 def test_bad_arguments_are_named(call: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         call()
+
+
+def test_a_recording_refuses_to_bake_draws_in() -> None:
+    x = mg.tensor(np.ones((2, 4, 4), np.float32))
+    with pytest.raises(mg.CaptureError, match="augment batches before the step"):
+        mg.capture(lambda x: x * A.RandomInvert()(np.ones((2, 4, 4)), 0), x)
 
 
 def test_the_grid_is_drawn(tmp_path: Any) -> None:
