@@ -309,4 +309,4 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert "all told, keep_grads=False" in run.stdout
     assert "| gelu by hand | 128x128 " in run.stdout
     assert "call by call / in blocks" in run.stdout
-    assert "| JPEG, quality 50 | uint8 3x32x32 " in run.stdout
+    assert "| JPEG, quality 50 " in run.stdout

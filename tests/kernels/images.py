@@ -89,7 +89,7 @@ def warp(out: Array, x: Array, map: Array, field: Array, order: int, border: int
             if order == 2:
                 found[n, c] = keys_cubic(plane, v, u, border, fill)
             else:
-                options = {"order": order, "mode": AT_THE_BORDER[border], "cval": fill}
+                options: dict[str, Any] = {"order": order, "mode": AT_THE_BORDER[border], "cval": fill}
                 found[n, c] = ndimage.map_coordinates(plane, [v, u], **options)
     return rounded(found, out)
 
