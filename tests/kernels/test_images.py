@@ -51,7 +51,7 @@ def test_windows_and_filters_in_every_mode(target: str, seed: int, h: int, w: in
 
 
 @given(seeds, st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 3]), st.booleans())
-def test_jpeg_has_the_bits_of_pillow(c_target: str, seed: int, h: int, w: int, channels: int, smooth: bool) -> None:
+def test_jpeg_has_the_bits_of_pillow(target: str, seed: int, h: int, w: int, channels: int, smooth: bool) -> None:
     rng = np.random.default_rng(seed)
     x = rng.integers(0, 256, (3, channels, h, w))
     if smooth:
