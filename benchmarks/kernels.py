@@ -59,6 +59,10 @@ SCALARS = {
     "momentum_decay": 1e9,  # the momentum as it will be
     "finite": 1,
     "corrected": 1,
+    "order": 1,
+    "border": 0,
+    "fill": 0,
+    "kind": 0,
 }
 POSITIVE = {"log", "log1p", "sqrt", "power"}
 
@@ -133,6 +137,38 @@ def cells(row: Kernel) -> Iterator[Case]:
     yield row.name, "one", tuple(given[name] for name in row.arrays), scalars(row)
 
 
+def images(row: Kernel) -> Iterator[Case]:
+    """Batches of grey and coloured images; floats where the kernel takes them."""
+    for n, c, side in ((64, 3, 32), (256, 1, 28), (8, 3, 224)):
+        if row.name == "hue" and c == 1:
+            continue
+        dtype = np.float32 if row.dtypes[0] in "pf" else np.uint8
+        x = (random.random((n, c, side, side)) * (255 if dtype == np.uint8 else 1)).astype(dtype)
+        turn, map = random.uniform(-0.5, 0.5, n), np.zeros((n, 2, 9))
+        map[:, 0, [0, 4]], map[:, 0, 1], map[:, 0, 3] = np.cos(turn)[:, None], np.sin(turn), -np.sin(turn)
+        map[:, 0, 8] = 1
+        matrix = np.zeros((n, c, c + 1))
+        matrix[:, :, :c] = np.eye(c) * 0.7
+        field = random.standard_normal((n, 2, side, side), np.float32)
+        blurs = random.random((n, 7), np.float32) / 7
+        given = {
+            "window": random.integers(-4, 4, (n, 4)) * [1, 1, 0, 1],
+            "map": map,
+            "field": field if row.name == "displacement" else field[:0],
+            "matrix": matrix,
+            "turns": turn,
+            "table": random.integers(0, 256, (n, c, 256)).astype(np.uint8),
+            "key": random.integers(0, 2**32, (n, 2), np.uint32),
+            "amount": np.full(n, 0.1),
+            "first": blurs[:, :, None],
+            "second": blurs[:, None, :],
+            "quality": np.full(n, 50),
+            "x": x,
+            "out": np.empty_like(field if row.name == "displacement" else x),
+        }
+        yield row.name, f"{n}x{c}x{side}x{side}", tuple(given[name] for name in row.arrays), scalars(row)
+
+
 def update(row: Kernel) -> Iterator[Case]:
     for n in (10**3, 10**5, 10**6):
         state = [np.zeros(n, np.float32) for _ in row.outputs[1:]]
@@ -158,6 +194,7 @@ FAMILIES = {
     "ROWS": rows,
     "FLAT": flat,
     "CELLS": cells,
+    "IMAGES": images,
     "UPDATE": update,
     "TENSORS": tensors,
 }
@@ -513,6 +550,7 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "lion": lion,
     "global_norm": global_norm,
     "clip_to_norm": clip_to_norm,
+    **{name: getattr(reference, name) for name, row in KERNELS.items() if row.family == "IMAGES"},
 }
 
 

@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 from pathlib import Path
 
+import augmentation
 import backward
 import claims
 import kernels
@@ -32,6 +33,7 @@ def main() -> None:
     parts.append(steps.report(arguments.quick, save=arguments.save))
     parts.append(memory.report(arguments.quick, arguments.save))
     parts.append(backward.report(arguments.quick))
+    parts.append(augmentation.report(augmentation.measure(arguments.quick)))
     text = "\n\n".join(parts)
     print(text)
     if arguments.save:

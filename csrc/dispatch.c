@@ -80,7 +80,7 @@ static void *scratch(int64_t bytes) {
  * threshold serves all.  A row of the table may say otherwise.  Where memory sets the pace, a second thread pays
  * later than the time would tell: 3 instead of 5 to 8. */
 enum { COST_ELEMENTWISE = 3, COST_REDUCE = 12, COST_MATMUL = 1, COST_ROWS = 12, COST_FLAT = 4, COST_CELLS = 1, COST_UPDATE = 3,
-       COST_TENSORS = 3 };
+       COST_TENSORS = 3, COST_IMAGES = 6 };
 
 int64_t mg_cost(const mg_call *call) {
     static const int cost[MG_KERNELS] = {

@@ -15,6 +15,7 @@
  *   vplus vminus               on vi, modulo 2^32
  *   vsum                       over the lanes, in a fixed order
  *   vturn(x, n)                transpose the n x n squares that n vectors hold side by side
+ *   vquads(p, at)              quarter q (of four lanes) holds the four floats from p + at[4 q] on
  *   vsum_each(x, n)            lane i becomes the sum of vector i
  *   vupper                     the upper half of the lanes, moved down
  *   vmul_low vxor3             on 64-bit lanes: product of the low halves; a ^ b ^ c

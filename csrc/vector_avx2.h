@@ -16,6 +16,9 @@ INLINE void vstore_n(float *p, vf a, int64_t n) { /* AMD takes a dozen cycles fo
     if (n & 2) _mm_storel_pi((__m64 *)p, rest), p += 2, rest = _mm_movehl_ps(rest, rest);
     if (n & 1) _mm_store_ss(p, rest);
 }
+INLINE vf vquads(const float *p, const int32_t *at) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + at[0])), _mm_loadu_ps(p + at[4]), 1);
+}
 INLINE vf vselect(vi m, vf a, vf b) { return _mm256_blendv_ps(b, a, (vf)m); }
 INLINE vf vfma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf vfused(vf a, vf b, vf c) { return vfma(a, b, c); }

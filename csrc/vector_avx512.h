@@ -10,6 +10,12 @@ typedef uint64_t vbits4;
 INLINE __mmask16 vfirst(int64_t n) { return (__mmask16)((1u << n) - 1u); }
 INLINE vf vload_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(vfirst(n), p); }
 INLINE void vstore_n(float *p, vf a, int64_t n) { _mm512_mask_storeu_ps(p, vfirst(n), a); }
+INLINE vf vquads(const float *p, const int32_t *at) {
+    vf a = _mm512_castps128_ps512(_mm_loadu_ps(p + at[0]));
+    a = _mm512_insertf32x4(a, _mm_loadu_ps(p + at[4]), 1);
+    a = _mm512_insertf32x4(a, _mm_loadu_ps(p + at[8]), 2);
+    return _mm512_insertf32x4(a, _mm_loadu_ps(p + at[12]), 3);
+}
 INLINE uint32_t vbits(vi m) { return _mm512_movepi32_mask((__m512i)m); }
 INLINE vf vselect(vi m, vf a, vf b) { return _mm512_mask_blend_ps((__mmask16)vbits(m), b, a); }
 INLINE vf vfma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }

@@ -10,6 +10,7 @@ INLINE vf vload_n(const float *p, int64_t n) {
     return a;
 }
 INLINE void vstore_n(float *p, vf a, int64_t n) { memcpy(p, &a, (size_t)n * sizeof *p); }
+INLINE vf vquads(const float *p, const int32_t *at) { return vload(p + at[0]); }
 INLINE vf vselect(vi m, vf a, vf b) { return (vf)(((vi)a & m) | ((vi)b & ~m)); }
 INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
 INLINE vf vfused(vf a, vf b, vf c) {

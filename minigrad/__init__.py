@@ -3,7 +3,20 @@
 from . import _engine as _engine  # chooses the compiled or the Python engine, before anything imports it
 
 # isort: split
-from . import data, func, kernels, nn, ops, optim, preprocessing, random, regularizers, schedules, training
+from . import (
+    augmentation,
+    data,
+    func,
+    kernels,
+    nn,
+    ops,
+    optim,
+    preprocessing,
+    random,
+    regularizers,
+    schedules,
+    training,
+)
 from .autograd import backward, debug, enable_grad, grad, is_grad_enabled, no_grad
 from .capture import Program, capture
 from .errors import CaptureError, GraphError
@@ -21,6 +34,7 @@ __all__ = [
     "GraphError",
     "Program",
     "Tensor",
+    "augmentation",
     "backward",
     "capture",
     "data",

@@ -18,6 +18,7 @@ from .kernels import recording
 from .kernels.launch import launch
 
 _SPAWN = 0x5EED  # marks the counters from which child keys are drawn, apart from all others
+_IMAGE, _FOLD, _DRAW = 0x1DEA, 0xF01D, 0xD4A3  # and those of the keys of images, of folded keys and of their numbers
 
 
 def philox4x32(counter: Any, key: Any, rounds: int = 10) -> NDArray[np.uint32]:
@@ -140,6 +141,65 @@ def check_state(state: Any) -> None:
     for name, value in state.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < most[name]:
             raise ValueError(f"the {name} of a generator is an integer in [0, {most[name]}), got {value!r}")
+
+
+class Keys:
+    """One Philox key for each image of a batch: ``words`` (N, 2), uint32.  See ``keys``."""
+
+    def __init__(self, words: NDArray[np.uint32]) -> None:
+        self.words = words
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, rows: Any) -> Keys:
+        """The keys of some of the images: a slice, indices or a mask."""
+        return Keys(self.words[rows])
+
+    def fold(self, position: int) -> Keys:
+        """New keys for what comes at ``position``, independent of these and of those of other positions."""
+        return Keys(philox4x32([position, 0, 0, _FOLD], self.words)[:, :2].copy())
+
+    def uniform(self, count: int = 1) -> NDArray[np.float64]:
+        """``count`` numbers of 53 random bits in [0, 1) for each image, (N, count): the same ones at every call."""
+        counters = np.zeros((1, -(-count // 2), 4), np.uint32)
+        counters[..., 0], counters[..., 3] = np.arange(counters.shape[1]), _DRAW
+        words = philox4x32(counters, self.words[:, None]).astype(np.uint64).reshape(len(self), 2 * counters.shape[1], 2)
+        units: NDArray[np.float64] = ((words[..., 0] << np.uint64(21)) ^ (words[..., 1] >> np.uint64(11))) * 2.0**-53
+        return units[:, :count]
+
+
+def keys(seed: int, epoch: int, indices: Any) -> Keys:
+    """Keys for the images of ``indices`` (N,) in an epoch: what is drawn for an image depends on seed, epoch and index.
+
+    So neither batch size nor order nor workers nor a resumed run change an augmentation.  ``seed`` and the indices
+    are integers in [0, 2**64), ``epoch`` is one in [0, 2**32).
+
+    >>> keys(0, 3, [5, 7]).uniform()[1] == keys(0, 3, [7]).uniform()[0]
+    array([ True])
+    """
+    if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or not 0 <= epoch < 2**32:
+        raise ValueError(f"epoch must be an integer in [0, 2**32), got {epoch!r}")
+    chosen = np.asarray(indices)
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu") or (chosen.size and chosen.min() < 0):
+        raise ValueError(f"indices must be non-negative integers (N,), got {indices!r}")
+    chosen = chosen.astype(np.uint64)
+    counters = np.zeros((len(chosen), 4), np.uint32)
+    counters[:, 0], counters[:, 1] = chosen & np.uint64(0xFFFFFFFF), chosen >> np.uint64(32)
+    counters[:, 2], counters[:, 3] = epoch, _IMAGE
+    return Keys(philox4x32(counters, Generator(seed)._key_words())[:, :2].copy())
+
+
+def as_keys(rng: Keys | Generator | int | None, n: int) -> Keys:
+    """``rng`` itself, or keys for n images from a generator, which spawns, a seed, or the default generator."""
+    if isinstance(rng, Keys):
+        if len(rng) != n:
+            raise ValueError(f"rng has keys for {len(rng)} images, the batch has {n}")
+        return rng
+    if isinstance(rng, bool) or not isinstance(rng, Generator | int | np.integer | None):
+        raise TypeError(f"rng must be minigrad.random.keys(...), a Generator, a seed or None, got {rng!r}")
+    seed = int(rng) if isinstance(rng, int | np.integer) else int((rng or _default).spawn().key)
+    return keys(seed, 0, np.arange(n))
 
 
 def _size(shape: Any) -> int:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad import random
 from minigrad.random import Generator, as_generator, default_generator, philox4x32
 
 WORDS = st.integers(0, 2**32 - 1)
@@ -135,3 +136,25 @@ def test_manual_seed_starts_the_default_stream_anew() -> None:
 def test_a_bad_seed_is_refused(seed: object) -> None:
     with pytest.raises(ValueError, match="a seed is an integer"):
         Generator(seed)  # type: ignore[arg-type]
+
+
+def test_keys_depend_on_seed_epoch_and_index_only() -> None:
+    keys = random.keys(3, 1, [5, 2**40, 0])
+    assert len(keys) == 3
+    np.testing.assert_array_equal(keys[1:2].words, random.keys(3, 1, [2**40]).words)
+    np.testing.assert_array_equal(keys.fold(2)[0:1].uniform(5), random.keys(3, 1, [5]).fold(2).uniform(5))
+    np.testing.assert_array_equal(keys.uniform(7)[:, :3], keys.uniform(3))
+    many = [random.keys(s, e, np.arange(100)) for s in (0, 1, 2**63) for e in (0, 1)]
+    many += [many[0].fold(i) for i in (0, 1, 2**31)]
+    assert len({tuple(row) for k in many for row in k.words.tolist()}) == 900
+    units = np.concatenate([k.uniform(100) for k in many])
+    assert 0 <= units.min() < 1e-4
+    assert 1 - 1e-4 < units.max() < 1
+    assert abs(units.mean() - 0.5) < 0.004
+    assert np.abs(np.corrcoef(units[:, :10].T) - np.eye(10)).max() < 0.15
+    for bad, says in (
+        ((-1, 0, [1]), "a seed is"), ((0, -1, [1]), "epoch must be"), ((0, 0, [-1]), "indices must be"),
+        ((0, 0, [0.5]), "indices must be"), ((0, 0, 3), "indices must be"), ((0, True, [1]), "epoch must be"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            random.keys(*bad)

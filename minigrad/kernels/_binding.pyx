@@ -141,12 +141,31 @@ cdef int MATMUL_K = 7
 cdef bint use_reference = False
 
 cdef enum:
-    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, UPDATE, TENSORS  # of the last two the arrays stand in a table
+    ELEMENTWISE, REDUCE, MATMUL, ROWS, FLAT, CELLS, IMAGES, UPDATE, TENSORS  # of the last two the arrays stand in a table
 
 cdef dict FAMILIES = {"ELEMENTWISE": ELEMENTWISE, "REDUCE": REDUCE, "MATMUL": MATMUL,
-                      "ROWS": ROWS, "FLAT": FLAT, "CELLS": CELLS, "UPDATE": UPDATE, "TENSORS": TENSORS}
+                      "ROWS": ROWS, "FLAT": FLAT, "CELLS": CELLS, "IMAGES": IMAGES, "UPDATE": UPDATE, "TENSORS": TENSORS}
 cdef tuple NAMES = tuple(FAMILIES)
 # Which arrays of a row kernel are (rows, columns); the others are (rows,).
+# The axes of every array of an image kernel: a letter is a length, the same wherever it stands, and m is n or 0.
+cdef dict SHAPES = {
+    "crop": b"nchw ncHW n4",
+    "displacement": b"n2hw n2hw n29",
+    "warp": b"nchw ncHW n29 m2hw",
+    "recolor": b"nchw ndhw nce",
+    "hue": b"n3hw n3hw n",
+    "recode": b"nchw nchw ncT",
+    "noise": b"nchw nchw n2 n",
+    "filter": b"nchw nchw nab nde",
+    "jpeg": b"nchw nchw n",
+}
+cdef dict IMAGE_LENGTHS = {  # what the letters may be besides
+    "recolor": lambda c, d, e, T: 0 < c <= 4 and 0 < d <= 4 and e == d + 1,
+    "recode": lambda c, d, e, T: T == 256,
+    "jpeg": lambda c, d, e, T: c == 1 or c == 3,
+}
+cdef bytes BEHIND = b"HWabde"  # lengths that stand behind the scalars, from this one on
+cdef int FIRST_BEHIND = 6
 cdef dict MATRICES = {"logsumexp": (1,), "cross_entropy": (1,), "cross_entropy_grad": (0, 2)}
 
 
@@ -238,6 +257,7 @@ cdef class Row:
     cdef unsigned along     # and for each that is (columns,)
     cdef int table          # which array of cells has more than one number, or -1
     cdef bytes letters
+    cdef bytes shapes       # of an image kernel
 
     def __init__(self, kernel):
         self.name = kernel.name
@@ -247,6 +267,7 @@ cdef class Row:
         self.arrays = len(kernel.arrays)
         self.scalars = len(kernel.scalars)
         self.letters = kernel.dtypes.encode()
+        self.shapes = SHAPES.get(kernel.name)
         self.uniform = self.family == ELEMENTWISE and self.letters == b"f" * self.arrays and self.scalars == 0
         self.table = kernel.arrays.index("table") if "table" in kernel.arrays else -1
         self.along = sum(1 << i for i, name in enumerate(kernel.arrays) if name in ("weight", "bias"))
@@ -302,6 +323,8 @@ cdef inline bint fits(Array a, char letter) noexcept:
         return number == cnp.NPY_BOOL or number == cnp.NPY_UINT8
     if letter == b"i":
         return number == cnp.NPY_INT64
+    if letter == b"p":
+        return number == cnp.NPY_UINT8 or number == cnp.NPY_FLOAT32
     return number == cnp.NPY_UINT32
 
 
@@ -350,6 +373,8 @@ cdef class Call:
             self.ready = self.fill_flat()
         elif family == CELLS:
             self.ready = self.fill_cells()
+        elif family == IMAGES:
+            self.ready = self.fill_images()
         elif family == UPDATE:
             self.ready = self.fill_update()
         else:
@@ -739,6 +764,52 @@ cdef class Call:
                 raise self.mismatch()
             ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
         self.c.work = 1
+        return ready
+
+    cdef bint fill_images(self) except -1:
+        cdef int64_t length[128]
+        cdef const unsigned char *letter = self.row.shapes
+        cdef int64_t n
+        cdef Array a, first = self.arrays[0]
+        cdef int slot, axis, i
+        cdef bint ready = True
+        for i in range(128):
+            length[i] = i - 48 if 48 <= i < 58 else -1
+        for slot in range(self.row.arrays):
+            a = self.arrays[slot]
+            axis = 0
+            while letter[0] != 0 and letter[0] != b" ":
+                if axis == cnp.PyArray_NDIM(a):
+                    raise self.mismatch()
+                n = cnp.PyArray_DIM(a, axis)
+                if letter[0] == b"m" and n != 0:
+                    length[b"m"] = length[b"n"]
+                if length[letter[0]] < 0:
+                    length[letter[0]] = n
+                if length[letter[0]] != n:
+                    raise self.mismatch()
+                axis += 1
+                letter += 1
+            letter += letter[0] == b" "
+            if axis != cnp.PyArray_NDIM(a):
+                raise self.mismatch()
+            if self.row.letters[slot] == b"p" and cnp.PyArray_TYPE(a) != cnp.PyArray_TYPE(first):
+                raise TypeError(f"{self.row.name} takes images of one dtype, got {first.dtype} and {a.dtype}")
+            ready &= self.point(slot, a) and cnp.PyArray_IS_C_CONTIGUOUS(a)
+            if cnp.PyArray_SIZE(a) == 0:
+                self.c.array[slot] = NULL
+        for i in range(4):
+            self.c.size[i] = max(length[b"nchw"[i]], 0)
+        fitting = IMAGE_LENGTHS.get(self.row.name)
+        if fitting is not None and not fitting(length[b"c"], length[b"d"], length[b"e"], length[b"T"]):
+            raise self.mismatch()
+        for i in range(6):
+            self.c.scalar[FIRST_BEHIND + i].number = length[BEHIND[i]]
+        self.c.work = cnp.PyArray_SIZE(first)
+        if self.c.work > 0 and (length[b"H"] == 0 or length[b"W"] == 0):
+            raise self.mismatch()
+        if (length[b"H"] + 8) * (length[b"W"] + 8) >= 2**30:
+            raise ValueError(f"{self.row.name} takes images of fewer than 2**30 pixels")
         return ready
 
     cdef bint whole(self, int i) except -1:

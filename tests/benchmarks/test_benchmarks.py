@@ -26,7 +26,7 @@ RANDOM = {"dropout", "dropout_grad"}  # NumPy draws other numbers
 def benchmarks() -> Iterator[Any]:
     """The scripts, imported as they import each other; other tests have modules of these names too."""
     names = ("harness", "peers", "kernels", "overhead", "claims", "picture", "ulp", "steps", "memory", "backward",
-             "dialects")  # fmt: skip
+             "dialects", "augmentation")  # fmt: skip
     others = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "benchmarks")
@@ -298,6 +298,7 @@ def test_everything_runs_and_every_kernel_has_a_row() -> None:
     assert "all told, keep_grads=False" in run.stdout
     assert "| gelu by hand | 128x128 " in run.stdout
     assert "call by call / in blocks" in run.stdout
+    assert "| JPEG, quality 50 " in run.stdout
 
 
 def test_dialects_equal_their_peers_where_those_are_installed(benchmarks: Any, monkeypatch: Any, capsys: Any) -> None:

@@ -21,7 +21,7 @@ PICTURES = [
 
 
 def test_every_example_is_tested() -> None:
-    others = {"00_scalar_engine", "digits", "preprocessing"}  # by modules of their own
+    others = {"00_scalar_engine", "augmentation_gallery", "digits", "preprocessing"}  # by modules of their own
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*PICTURES, *others}
 
 

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from minigrad.kernels import KERNELS
 from minigrad.kernels.launch import launch
 
+from . import images
 from .guarded import LAYOUTS, Guarded
 from .oracle import assert_near, bound, expected
 
@@ -229,6 +230,9 @@ def samples(name: str, n: int, rng: np.random.Generator) -> Iterator[Sample]:
     elif name == "average_rate":
         for decay in (0.0, 0.75, 1.0):
             yield Sample(name, (np.zeros(()),), (np.array(n % 100 + 1), np.array(decay)), scalars)
+    elif row.family == "IMAGES":
+        for outputs, inputs, numbers in images.arguments(name, n, rng):
+            yield Sample(name, outputs, inputs, numbers)
     elif row.family == "TENSORS":
         tensors = fill((n,), (3,), (0, 4), (), (5, n))
         yield Sample(name, (np.zeros(()),), tensors, scalars) if row.inputs else Sample(name, tensors, (), scalars)

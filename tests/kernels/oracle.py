@@ -15,6 +15,8 @@ from scipy import special, stats
 
 from minigrad.kernels import KERNELS, active
 
+from . import images
+
 Array = NDArray[Any]
 
 
@@ -316,6 +318,7 @@ ORACLE: dict[str, Callable[..., Any]] = {
     "nadam": update("nadam", nadam),
     "radam": update("radam", radam),
     "lion": update("lion", lion),
+    **images.ORACLE,
 }
 
 
@@ -371,6 +374,8 @@ def bound(name: str, wanted: Array, outputs: Sequence[Array], inputs: Sequence[A
         if kind == "TERMS4":
             limits = np.finfo(outputs[0].dtype)
             return 4 * limits.eps * _sum_scale(name, outputs, inputs, scalars) + limits.smallest_subnormal
+        if kind == "PIXEL":
+            return images.bound(name, wanted, outputs, inputs)
         if kind == "DOUBLE":
             return 2**-40 * np.abs(wanted)
         if kind == "SUM":

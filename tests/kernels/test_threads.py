@@ -28,6 +28,7 @@ LARGE = {
     "ROWS": 150_001,
     "FLAT": 1_000_003,
     "CELLS": 1000,
+    "IMAGES": 3001,
     "UPDATE": 500_001,
     "TENSORS": 300_001,
 }
