@@ -30,7 +30,7 @@ WHY = {
     "divide": "two gradients, that of the divisor of three products",
     **dict.fromkeys(["max", "min"], "the forward pass only reads; backward ties are counted, and all elements written"),
     "prod": "the product of all others, exact beside zeros: running products from both ends",
-    "cumprod": "the products of all others up to each place, exact beside zeros: a recurrence more, and reversed copies",
+    "cumprod": "exact beside zeros: a recurrence from the end on shifted copies, and a product with one more",
     "cummax": "the places of the maxima are found anew, and added to one by one",
     "nll_loss": "the forward pass reads an element of a row; all are written backward",
     "x[::2]": "the forward pass is a view; all elements are written backward",
