@@ -155,7 +155,7 @@ def rows_at_grad(dy: Any, indices: Any, /, count: int) -> Array:
 
 
 @composed(
-    Domain("(n),(V,d)", {"input": Labels("weight", 0)}, {"padding_idx": (None, 0, -1)}, kinks="0 for the padding"),
+    Domain("(n),(V,d)", {"input": Labels("weight", 0)}, kinks="0 for the padding"),
     "input",
     "weight",
 )
