@@ -318,7 +318,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "cross_entropy": classified,
     "dropout": lambda x, p, training, rng: dropout(x, p, rng)[0] if training and p else x,
     "einsum": lambda a, b, subscripts: np.einsum(subscripts, a, b),
-    "embedding": lambda input, weight, padding_idx: weight[input],
+    "embedding": lambda input, weight: weight[input],
     "gather": lambda x, index, axis: np.take_along_axis(x, index, axis),
     "global_avg_pool2d": lambda x: x.mean((2, 3)),
     "group_norm": group_norm,
