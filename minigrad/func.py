@@ -178,6 +178,12 @@ def _chosen(f: Function, argnums: int | Sequence[int], args: tuple[Any, ...], kw
     return of_chosen, primals, (lambda parts: parts[0]) if single else (lambda parts: parts)
 
 
+def _check_sequences(primals: Any, tangents: Any) -> None:
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, list | tuple):
+            raise TypeError(f"{name} must be a tuple or a list, one for each argument, got {type(given).__name__}")
+
+
 # Transforms --------------------------------------------------------------------------------------
 
 
@@ -242,6 +248,7 @@ def jvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: b
     Reverse twice: ``u -> u^T J`` is linear in u, and the way back through that is ``J t``
     (J. Townsend, A new trick for calculating Jacobian vector products, 2017).
     """
+    _check_sequences(primals, tangents)
     traced = _Traced(f, _floats("primals", tuple(primals)), has_aux)
     moves = _like("tangents", tuple(tangents), traced.primals)
     back = _Traced(lambda *u: traced.pull(u, again=True), tuple(map(zeros_like, _leaves(traced.out))), False)
@@ -300,5 +307,6 @@ def hvp(f: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> Any:
     and keeps about twice what a gradient does, whatever the number of elements (B. A.
     Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6, 1994).
     """
+    _check_sequences(primals, tangents)
     traced = _Traced(grad(f, tuple(range(len(primals)))), _floats("primals", tuple(primals)), False)
     return traced.pull(_like("tangents", tuple(tangents), traced.primals), again=False)

@@ -86,7 +86,9 @@ class Operation:
         self.least = sum(default is inspect.Parameter.empty for default in self.defaults)
         self.rules = tuple(rules.pop(name, None) for name in self.inputs)
         if rules:
-            raise TypeError(f"{self.name} has rules for {sorted(rules)}, but its inputs are {self.inputs}")
+            late = [name for name in rules if name in self.attributes]
+            hint = f"; inputs stand before a /, as in def {self.name}({', '.join(late)}, /)" if late else ""
+            raise TypeError(f"{self.name} has rules for {sorted(rules)}, but its inputs are {self.inputs}{hint}")
         self.rule_names = tuple(_parameters(rule) for rule in self.rules)
         self.joint_names = _parameters(joint)
         self.single = len(self.outputs) == 1
@@ -120,12 +122,17 @@ class Operation:
         """Split the arguments of a call into inputs and the values of all attributes."""
         count = len(args) if self.variadic else min(len(args), len(self.inputs))
         if count < self.required and not self.variadic:
-            raise TypeError(f"{self.name} takes {', '.join(self.inputs)}; {self.inputs[count]!r} is missing")
+            name = self.inputs[count]
+            wrong = "must be given by position" if name in kwargs else "is missing"
+            raise TypeError(f"{self.name} takes {', '.join(self.inputs)}; {name!r} {wrong}")
         values = list(self.defaults)
         given = dict(zip(self.attributes, args[count:], strict=False))
         doubled, unknown = given.keys() & kwargs.keys(), kwargs.keys() - set(self.attributes)
         if len(args) - count > len(self.attributes) or doubled or unknown:
-            inspect.signature(self.forward).bind(*args, **kwargs)  # raises Python's own message
+            try:
+                inspect.signature(self.forward).bind(*args, **kwargs)
+            except TypeError as error:  # Python's own message, which does not say whose
+                raise TypeError(f"{self.name}() {error}") from None
         for name, value in itertools.chain(given.items(), kwargs.items()):
             values[self.attributes.index(name)] = value
         for name, value in zip(self.attributes, values, strict=True):

@@ -206,6 +206,15 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError("tensors do not change in place: use t.assign_(value, index) outside the graph, or where()")
 
+    def _renamed(self, symbol: str, result: Tensor) -> Tensor:
+        """What ``t += x`` binds the name t to, a new tensor: for a leaf that requires grad never what is meant."""
+        if self._requires_grad and self.node is None:
+            raise RuntimeError(
+                f"t {symbol}= x would leave the leaf t, which requires grad, as it is and name a new tensor t; "
+                f"to update the leaf write t.assign_(t {symbol} x), to go on from it t = t {symbol} x"
+            )
+        return result
+
     # One line each --------------------------------------------------------
 
     # fmt: off
@@ -239,6 +248,10 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor: return ops.power(other, self)
     def __matmul__(self, other: Any) -> Tensor: return ops.matmul(self, other)
     def __rmatmul__(self, other: Any) -> Tensor: return ops.matmul(other, self)
+    def __iadd__(self, other: Any) -> Tensor: return self._renamed("+", ops.add(self, other))
+    def __isub__(self, other: Any) -> Tensor: return self._renamed("-", ops.subtract(self, other))
+    def __imul__(self, other: Any) -> Tensor: return self._renamed("*", ops.multiply(self, other))
+    def __itruediv__(self, other: Any) -> Tensor: return self._renamed("/", ops.divide(self, other))
     def __neg__(self) -> Tensor: return ops.negative(self)
     def __pos__(self) -> Tensor: return self
     def __abs__(self) -> Tensor: return ops.abs(self)

@@ -597,3 +597,16 @@ def test_many_inputs_of_one_operation() -> None:
     leaves = [leaf(float(i)) for i in range(130)]
     (mg.concat(leaves) * np.arange(130, dtype=np.float32)).sum().backward()
     assert [x.grad.tolist() for x in leaves] == [[float(i)] for i in range(130)]
+
+
+def test_mistakes_in_a_call_or_a_declaration_say_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"inputs stand before a /, as in def square\(x, /\)"):
+
+        @mg.operation(x=lambda g, x: g * 2 * x)
+        def square(x: Any) -> Any:
+            return x * x
+
+    with pytest.raises(TypeError, match="exp takes x; 'x' must be given by position"):
+        mg.exp(x=mg.ones(2))
+    with pytest.raises(TypeError, match=r"softmax\(\) got an unexpected keyword argument 'dim'"):
+        mg.softmax(mg.ones(2), dim=0)

@@ -317,3 +317,12 @@ def test_a_penalty_on_a_gradient_is_trained_and_captured() -> None:
 def test_transforms_refuse(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_primals_and_tangents_are_one_for_each_argument() -> None:
+    x = mg.tensor([3.0])
+    for transform in (func.jvp, func.hvp):
+        with pytest.raises(TypeError, match="primals must be a tuple or a list, one for each argument, got Tensor"):
+            transform(lambda a: (a * a).sum(), x, (x,))
+        with pytest.raises(TypeError, match="tangents must be a tuple or a list, one for each argument, got Tensor"):
+            transform(lambda a: (a * a).sum(), (x,), x)

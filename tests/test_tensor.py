@@ -1,6 +1,7 @@
 """Tensor: what it wraps, what it shares, how it meets NumPy."""
 
 import copy
+import operator
 import pickle
 from typing import Any
 
@@ -258,3 +259,21 @@ def test_methods_are_documented() -> None:
     assert {"sum", "exp", "reshape", "item"} <= methods.keys()
     assert [name for name, method in methods.items() if not method.__doc__] == []
     assert mg.Tensor.sum.__doc__ == mg.sum.__doc__
+
+
+def test_a_leaf_is_not_renamed_by_an_augmented_assignment() -> None:
+    """``w -= lr * g`` would name a new tensor w and leave the leaf as it was."""
+    for change in (operator.iadd, operator.isub, operator.imul, operator.itruediv):
+        leaf = mg.tensor([1.0], requires_grad=True)
+        with pytest.raises(RuntimeError, match=r"write t\.assign_\(t . x\)"):
+            change(leaf, 2.0)
+        total = leaf * 1.0
+        assert change(total, 2.0).requires_grad
+        assert change(leaf.detach(), 2.0).item() == {"iadd": 3.0, "isub": -1.0, "imul": 2.0}.get(change.__name__, 0.5)
+
+
+def test_a_result_is_not_copied_out_of_its_graph_unseen() -> None:
+    leaf = mg.tensor([1.0], requires_grad=True)
+    assert not mg.tensor(leaf).requires_grad
+    with pytest.raises(RuntimeError, match="detach"):
+        mg.tensor(leaf * 2)

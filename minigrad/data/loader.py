@@ -156,6 +156,9 @@ def _aligned(arrays: tuple[ArrayLike, ...]) -> Batch:
     """Return the arguments as arrays with the same, non-zero number of rows."""
     if not arrays:
         raise ValueError("arrays: at least one array is needed, got none")
+    for k, array in enumerate(arrays):
+        if isinstance(array, tuple) and any(isinstance(part, np.ndarray) for part in array):
+            raise TypeError(f"array {k} is a tuple of arrays: unpack it, as in DataLoader(*data)")
     checked = tuple(np.asarray(array) for array in arrays)
     for k, array in enumerate(checked):
         if array.ndim == 0:

@@ -26,6 +26,8 @@ def tensor(data: Any, dtype: DTypeLike | None = None, requires_grad: bool = Fals
 
     Python floats become float32; an array keeps its dtype unless ``dtype`` is given.
     """
+    if isinstance(data, Tensor) and data.node is not None:
+        data._shared("tensor()", RuntimeError)
     return Tensor(_to_array(data, dtype, copy=True), requires_grad)
 
 

@@ -174,7 +174,8 @@ class Optimizer:
     ) -> None:
         recording.refuse("making an optimizer", "make it before the step, which uses it")
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
-            raise TypeError(f"an optimizer takes an iterable of tensors or of dicts, got {type(params).__name__}")
+            hint = "; give it model.parameters()" if hasattr(params, "parameters") else ""
+            raise TypeError(f"an optimizer takes an iterable of tensors or of dicts, got {type(params).__name__}{hint}")
         if not callable(no_decay):
             check_flag("no_decay", no_decay)
         check_flag("skip_nonfinite", skip_nonfinite)
@@ -421,7 +422,8 @@ def check_counted(name: str, value: Any) -> None:
 def check_parameter(p: Any) -> None:
     """Raise ``TypeError`` or ``ValueError`` for what an optimizer cannot update."""
     if not isinstance(p, Tensor):
-        raise TypeError(f"an optimizer updates tensors, got {type(p).__name__}")
+        hint = "; give it model.parameters()" if hasattr(p, "parameters") else ""
+        raise TypeError(f"an optimizer updates tensors, got {type(p).__name__}{hint}")
     if not p.is_leaf or not p.requires_grad:
         raise ValueError(f"an optimizer updates leaves that require grad, got {p!r}")
     check_updatable(p)

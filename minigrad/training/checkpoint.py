@@ -33,7 +33,10 @@ def save(
 
     With an optimizer the file holds all that training needs to go on with the same
     bits: its state as ``optimizer.<path of the parameter>.<slot>``, its numbers and
-    the random streams of the model in the metadata; schedules are not part of it.
+    the random streams of the model in the metadata.  Not in it: schedules, and what
+    shuffles the data, so keep the ``state()`` of the ``Generator`` given to ``fit``.
+    After a ``fit`` with validation the model has its best epoch's weights; save in
+    ``callback`` to go on from an epoch.
     An average adds ``average.<path>``.  What ``preprocessing`` has learnt, a transformer
     or a pipeline of them, goes with it as ``preprocessing.<name>``.  Raises
     ``ValueError`` where optimizer or average have tensors that the model has not.
@@ -41,6 +44,8 @@ def save(
     The file appears whole or not at all: it is written beside its place, flushed
     to disk and renamed.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"save() takes a path and a model, in this order; got a {type(model).__name__} as the model")
     arrays = {f"model.{k}": v for k, v in model.state_dict().items()}
     numbers = {"minigrad": _FORMAT}
     if optimizer is not None:

@@ -62,6 +62,7 @@ def fit(
     Leaves the model in evaluation mode.  Raises ``ValueError`` for empty data and empty batches.
     """
     _check_model(model)
+    _check_optimizer(model, optimizer)
     _check_count("epochs", epochs)
     if patience is not None:
         _check_count("patience", patience)
@@ -70,7 +71,7 @@ def fit(
     if validation is not None:
         validation = _checked("validation", validation)
     batches = _batches(train, batch_size, rng)
-    loss = CrossEntropyLoss() if loss is None else loss
+    loss = _checked_loss(loss, train if isinstance(batches, DataLoader) and batches is not train else validation)
     history = History()
     step = _step_of(model, loss, optimizer)
     if capture:
@@ -111,7 +112,7 @@ def evaluate(
     _check_model(model)
     _check_count("batch_size", batch_size)
     x, y = _checked("data", data)
-    loss = CrossEntropyLoss() if loss is None else loss
+    loss = _checked_loss(loss, (x, y))
     total = hits = 0.0
     with _evaluating(model):
         for start in range(0, len(x), batch_size):
@@ -268,6 +269,17 @@ def _check_model(model: Any) -> None:
         raise TypeError(f"model must be a Module, got {type(model).__name__}")
 
 
+def _check_optimizer(model: Module, optimizer: Any) -> None:
+    if not isinstance(optimizer, Optimizer):
+        hint = "; LBFGS has a step(closure) of its own" if hasattr(optimizer, "step") else ""
+        raise TypeError(f"optimizer must be one of minigrad.optim, got {type(optimizer).__name__}{hint}")
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group.params):
+        raise ValueError(
+            "the optimizer updates no parameter of this model: make it after the model, of its parameters()"
+        )
+
+
 def _check_count(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
@@ -291,6 +303,19 @@ def _checked(name: str, data: Any) -> Data:
     if len(x) == 0:
         raise ValueError(f"{name} is empty: x has shape {x.shape}")
     return x, y
+
+
+def _checked_loss(loss: Loss | None, data: Data | None) -> Loss:
+    """The loss, or cross-entropy where what is known of the targets can be that of classes."""
+    if loss is not None:
+        if isinstance(loss, type) or not callable(loss):
+            raise TypeError(f"loss must be a function of output and target, as nn.MSELoss() is, got {loss!r}")
+        return loss
+    y = np.zeros(0, np.int64) if data is None else np.asarray(data[1])
+    shares = y.ndim > 1 and y.shape[1] > 1 and (y >= 0).all() and np.allclose(y.sum(axis=1), 1, atol=1e-3)
+    if y.dtype.kind == "f" and not shares:
+        raise ValueError("y holds numbers, neither class indices nor probabilities: give a loss, such as nn.MSELoss()")
+    return CrossEntropyLoss()
 
 
 def _batches(train: Any, batch_size: int, rng: Generator | int | None) -> Iterable[Any]:

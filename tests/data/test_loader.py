@@ -185,3 +185,8 @@ def test_split_refuses_bad_data_before_it_draws() -> None:
     with pytest.raises(TypeError, match="rng must be a Generator"):
         split(np.arange(9), rng=object())  # type: ignore[arg-type]
     assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+def test_data_in_one_tuple_is_to_be_unpacked() -> None:
+    with pytest.raises(TypeError, match=r"array 0 is a tuple of arrays: unpack it, as in DataLoader\(\*data\)"):
+        DataLoader((np.ones((3, 2)), np.ones(3)))  # type: ignore[arg-type]

@@ -320,3 +320,8 @@ def test_damaged_numbers_change_nothing_not_even_the_first_of_two_streams(tmp_pa
             load(tmp_path / "bad", model, optimizer)
         after = state(model), optimizer.state_dict()["groups"], {k: g.state() for k, g in model.named_generators()}
         assert after == before
+
+
+def test_model_and_path_the_wrong_way_round_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="takes a path and a model, in this order; got a str as the model"):
+        save(Model(0), "place")  # type: ignore[arg-type]

@@ -276,7 +276,11 @@ X, Y = blobs(6)
         ([X, Y, Y], {}, TypeError, r"fit\(\) takes batches \(x, y\), got ndarray"),
         (DataLoader(X), {}, TypeError, r"takes batches \(x, y\), got tuple of 1"),
         ((X.astype(np.float64), Y), {}, TypeError, "does not mix float32 and float64"),
-        ((X, Y.astype(np.float32)), {}, TypeError, "integers, as labels, got float32"),
+        ((X, Y.astype(np.float32)), {}, ValueError, r"neither class indices nor probabilities: give a loss"),
+        ((X, X), {}, ValueError, r"neither class indices nor probabilities: give a loss"),
+        (DataLoader(X, X), {"validation": (X, X)}, ValueError, r"neither class indices nor probabilities"),
+        ((X, Y), {"loss": "mse"}, TypeError, r"loss must be a function of output and target, .* got 'mse'"),
+        ((X, Y), {"loss": nn.MSELoss}, TypeError, r"loss must be a function of output and target"),
         ((X, Y + 1), {}, IndexError, r"labels must lie in \[0, 2\) for 2 classes, got 2"),
         ((X, Y), {"validation": (X[:0], Y[:0])}, ValueError, "validation is empty"),
         ((X, Y), {"validation": X}, TypeError, r"validation must be two arrays \(x, y\), got ndarray"),
@@ -431,3 +435,23 @@ def test_mc_predict_comes_nearer_with_more_samples() -> None:
 def test_mc_predict_refuses_what_is_no_count(samples: Any) -> None:
     with pytest.raises(ValueError, match="samples must be a positive integer, got"):
         mc_predict(classifier(), np.ones((1, 2), np.float32), samples)
+
+
+def test_an_optimizer_of_another_model_is_named() -> None:
+    model, other = classifier(), classifier()
+    for wrong, error, message in [
+        (optim.SGD(other.parameters(), lr=0.1), ValueError, "updates no parameter of this model"),
+        ("adam", TypeError, "must be one of minigrad.optim, got str"),
+        (optim.LBFGS(model.parameters()), TypeError, r"LBFGS has a step\(closure\) of its own"),
+    ]:
+        with pytest.raises(error, match=message):
+            fit(model, (X, Y), optimizer=wrong, epochs=1)
+
+
+def test_shares_of_classes_are_targets_of_the_usual_loss() -> None:
+    shares = np.stack([Y, 1 - Y], axis=1).astype(np.float32)
+    loss, accuracy = evaluate(classifier(), (X, shares))
+    assert loss > 0
+    assert accuracy is None
+    with pytest.raises(ValueError, match="give a loss"):
+        evaluate(classifier(), (X, shares[:, :1]))
