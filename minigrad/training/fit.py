@@ -71,7 +71,7 @@ def fit(
     if validation is not None:
         validation = _checked("validation", validation)
     batches = _batches(train, batch_size, rng)
-    loss = _checked_loss(loss, train if isinstance(batches, DataLoader) and batches is not train else validation)
+    loss = _checked_loss(loss, train if _are_arrays(train) else validation)
     history = History()
     step = _step_of(model, loss, optimizer)
     if capture:
@@ -305,7 +305,7 @@ def _checked(name: str, data: Any) -> Data:
     return x, y
 
 
-def _checked_loss(loss: Loss | None, data: Data | None) -> Loss:
+def _checked_loss(loss: Loss | None, data: Any) -> Loss:
     """The loss, or cross-entropy where what is known of the targets can be that of classes."""
     if loss is not None:
         if isinstance(loss, type) or not callable(loss):
@@ -318,8 +318,13 @@ def _checked_loss(loss: Loss | None, data: Data | None) -> Loss:
     return CrossEntropyLoss()
 
 
+def _are_arrays(train: Any) -> bool:
+    """Whether these are arrays (x, y), not batches."""
+    return isinstance(train, tuple | list) and len(train) == 2 and all(hasattr(a, "shape") for a in train)
+
+
 def _batches(train: Any, batch_size: int, rng: Generator | int | None) -> Iterable[Any]:
-    if isinstance(train, tuple | list) and len(train) == 2 and all(hasattr(a, "shape") for a in train):
+    if _are_arrays(train):
         x, y = _checked("train", train)
         return DataLoader(x, y, batch_size=batch_size, shuffle=True, rng=rng)
     if isinstance(train, Iterator):
