@@ -311,7 +311,7 @@ def _checked_loss(loss: Loss | None, data: Any) -> Loss:
         if isinstance(loss, type) or not callable(loss):
             raise TypeError(f"loss must be a function of output and target, as nn.MSELoss() is, got {loss!r}")
         return loss
-    y = np.zeros(0, np.int64) if data is None else np.asarray(data[1])
+    y: Array = np.asarray([0] if data is None else data[1])
     shares = y.ndim > 1 and y.shape[1] > 1 and (y >= 0).all() and np.allclose(y.sum(axis=1), 1, atol=1e-3)
     if y.dtype.kind == "f" and not shares:
         raise ValueError("y holds numbers, neither class indices nor probabilities: give a loss, such as nn.MSELoss()")
