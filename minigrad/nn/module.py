@@ -73,14 +73,6 @@ class Module:
 
     training: bool = True
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(vars(self).get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
-            raise TypeError(
-                f"{name} is a Parameter, and a {type(value).__name__} in its place would not be trained: "
-                f"write into it, {name}.assign_(value), or put a Parameter or None there"
-            )
-        super().__setattr__(name, value)
-
     def forward(self, *inputs: Any, **options: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 

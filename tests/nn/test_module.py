@@ -260,14 +260,3 @@ Sequential(
   )
 )"""
     )
-
-
-def test_a_parameter_is_not_lost_to_a_tensor() -> None:
-    layer = nn.Linear(2, 1)
-    weight = layer.weight
-    with pytest.raises(TypeError, match=r"weight is a Parameter, and a Tensor in its place would not be trained"):
-        layer.weight = mg.ones((1, 2))  # type: ignore[assignment]
-    assert layer.weight is weight
-    layer.bias = None
-    layer.weight = nn.Parameter(np.ones((1, 2), np.float32))
-    assert [name for name, _ in layer.named_parameters()] == ["weight"]
