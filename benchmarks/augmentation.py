@@ -9,6 +9,7 @@ the other where they have no call for a batch; parameters are the same for all i
 import argparse
 import importlib
 import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -249,7 +250,9 @@ def measure(quick: bool = False) -> list[Row]:
             )
             for name, ours, peers in cases(x):
                 # A peer that does not take the dtype does nothing, and so is told apart by being left out.
-                usable = {peer: call for peer, call in peers.items() if _gives(call)}
+                usable = {
+                    peer: call for peer, call in peers.items() if _gives(f"{peer}, {name}, {np.dtype(dtype)}", call)
+                }
                 sides = {"minigrad": ours, "2 threads": with_threads(2, ours), **usable}
                 seconds = compare(sides, **(QUICK if quick else {"rounds": 7, "block": 5e-3, "settle": 2e-3}))
                 rate = {key: s / count for key, s in seconds.items()}
@@ -257,10 +260,12 @@ def measure(quick: bool = False) -> list[Row]:
     return rows
 
 
-def _gives(call: Side) -> bool:
+def _gives(what: str, call: Side) -> bool:
+    """Whether a peer takes the call; its refusal, for which each has exceptions of its own, is told."""
     try:
         result = call()
-    except Exception:  # a peer's refusal, in its own words and kinds, is no result of ours
+    except Exception as error:
+        print(f"left out: {what}: {error!r}", file=sys.stderr)
         return False
     return result is not None and not (isinstance(result, list) and not result)
 

@@ -35,7 +35,7 @@ class Regularizer(ABC):
     weights_only = True
 
     def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]
+        for field in fields(self):  # type: ignore[arg-type] # every subclass is a dataclass
             value = getattr(self, field.name)
             if isinstance(field.default, bool):
                 if not isinstance(value, bool):

@@ -126,9 +126,9 @@ class Geometry:
         """Points (N, K, 2), each (x, y), go where the pixels there go."""
         for stage in self.stages:
             if isinstance(stage, Lens):
-                points = _solved(points, lambda p, s=stage: through_lens(p, s.numbers))  # type: ignore[misc]
+                points = _solved(points, through_lens, stage.numbers)
             elif isinstance(stage, Field):
-                points = _solved(points, lambda p, s=stage: p + _field_at(p, s.pixels))  # type: ignore[misc]
+                points = _solved(points, through_field, stage.pixels)
             else:
                 points = project(points, np.linalg.inv(stage).astype(np.float64))
         return points
@@ -177,11 +177,16 @@ def through_lens(points: Float64, numbers: Float64) -> Float64:
     return np.stack([x * focal_x + centre_x, y * focal_y + centre_y], -1)
 
 
-def _solved(points: Float64, map: Callable[[Float64], Float64]) -> Float64:
-    """Where ``map`` gives the points: by steps of what is missing, as long as they get smaller."""
+def through_field(points: Float64, field: Array) -> Float64:
+    """Points (N, K, 2) of a result to places in the image, by a field (N, 2, rows, columns)."""
+    return points + _field_at(points, field)
+
+
+def _solved(points: Float64, map: Callable[[Float64, Any], Float64], numbers: Any) -> Float64:
+    """What ``map``, with its numbers, takes to the points: by steps of what is missing, a hundred at most."""
     found = points
     for _ in range(100):
-        missing = points - map(found)
+        missing = points - map(found, numbers)
         if not (np.abs(missing) > 1e-9).any():
             break
         found = found + missing

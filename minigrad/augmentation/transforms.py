@@ -29,23 +29,27 @@ class Sample:
 
     def rows(self, rows: Array) -> "Sample":
         """Those of some of the images."""
-        return Sample(*[None if a is None else a[rows] for a in (self.planes, self.masks, self.points)])  # type: ignore[arg-type]
+        masks = None if self.masks is None else self.masks[rows]
+        return Sample(self.planes[rows], masks, None if self.points is None else self.points[rows])
 
     def merged(self, rows: Array, changed: "Sample") -> "Sample":
         """With some of the images changed."""
         if rows.all():
             return changed
-        parts = []
-        for a, b in ((self.planes, changed.planes), (self.masks, changed.masks), (self.points, changed.points)):
-            if a is not None and b is not None:
-                if a.shape[1:] != b.shape[1:]:
-                    raise ValueError(
-                        f"what is applied to some images must keep their shape: {a.shape[1:]} became {b.shape[1:]}"
-                    )
-                a = a.copy()
-                a[rows] = b
-            parts.append(a)
-        return Sample(*parts)  # type: ignore[arg-type]
+
+        def put(a: Any, b: Any) -> Any:
+            if a is None or b is None:
+                return a
+            if a.shape[1:] != b.shape[1:]:
+                raise ValueError(
+                    f"what is applied to some images must keep their shape: {a.shape[1:]} became {b.shape[1:]}"
+                )
+            a = a.copy()
+            a[rows] = b
+            return a
+
+        masks, points = put(self.masks, changed.masks), put(self.points, changed.points)
+        return Sample(put(self.planes, changed.planes), masks, points)
 
 
 class Transform:

@@ -1848,11 +1848,12 @@ def describe(array):
     return f"shape {array.shape} with strides {array.strides}"
 
 
-cdef void note_units(Array a, int64_t *axis) noexcept:
+cdef int note_units(Array a, int64_t *axis) except -1:
     """Length and stride in elements of the first axis of a dense array; the length is 0 where there are no units."""
     cdef bint several = cnp.PyArray_NDIM(a) > 1 and cnp.PyArray_SIZE(a) > 0
     axis[0] = cnp.PyArray_DIM(a, 0) if several else 0
     axis[1] = cnp.PyArray_STRIDE(a, 0) // cnp.PyArray_ITEMSIZE(a) if axis[0] > 1 else cnp.PyArray_SIZE(a)
+    return 0
 
 
 cdef bint same_layout(Array a, Array b) noexcept:

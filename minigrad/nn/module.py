@@ -202,10 +202,10 @@ class Layer(Module):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         dataclass(eq=False, repr=False)(cls)
-        cls.settings = tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+        cls.settings = tuple(f.name for f in fields(cls))  # type: ignore[arg-type] # a dataclass since the line above
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # type: ignore[arg-type]
+        for f in fields(self):  # type: ignore[arg-type] # every subclass is a dataclass
             if isinstance(f.default, bool):
                 check_flag(f.name, getattr(self, f.name))
             elif isinstance(f.default, float) and not is_real(value := getattr(self, f.name)):

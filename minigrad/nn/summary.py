@@ -110,16 +110,17 @@ def summarize(model: Module, *inputs: Any) -> Summary:
         call.run()
 
     for _, module in modules:
-        module.forward = noting(module)  # type: ignore[method-assign]
+        vars(module)["forward"] = noting(module)
     with no_grad(), observe(count):
         twin.eval()(*map(_input, inputs))
 
     seen: set[int] = set()
     rows = []
     for path, module in modules:
-        own = [p for p in _own(module) if id(p) not in seen and not seen.add(id(p))]  # type: ignore[func-returns-value]
+        own = {id(p): p for p in _own(module) if id(p) not in seen}
+        seen |= own.keys()
         kind = type(module).__name__
-        rows.append(Row(path, kind, outputs.get(id(module)), sum(p.size for p in own), spent[id(module)]))
+        rows.append(Row(path, kind, outputs.get(id(module)), sum(p.size for p in own.values()), spent[id(module)]))
     parameters = list(twin.parameters())
     trainable = sum(p.size for p in parameters if p.requires_grad)
     buffers = sum(b.size for b in twin.buffers())

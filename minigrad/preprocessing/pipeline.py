@@ -44,7 +44,7 @@ class Pipeline(Transformer):
         self.steps = steps
 
     @property
-    def n_features_in_(self) -> int:  # type: ignore[override]
+    def n_features_in_(self) -> int:  # type: ignore[override] # asked of a step, where others keep it
         """The number of features of the first step."""
         return int(self._transformers()[0].n_features_in_)
 
@@ -55,16 +55,20 @@ class Pipeline(Transformer):
 
     def fit_transform(self, X: ArrayLike, y: object = None) -> NDArray[Any]:
         """Fit every step to what those before it make of `X`, and return what the last one makes of it."""
+        found: Any = X  # what the next step gets
         with self._all_or_none():
             for step in self._transformers():
-                X = step.fit(X, y).transform(X)
-        return X  # type: ignore[return-value]
+                found = step.fit(found, y).transform(found)
+        result: NDArray[Any] = found
+        return result
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return `X` transformed by every step in turn."""
+        found: Any = X  # what the next step gets
         for step in self._transformers():
-            X = step.transform(X)
-        return X  # type: ignore[return-value]
+            found = step.transform(found)
+        result: NDArray[Any] = found
+        return result
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return `X` transformed back by every step, the last one first."""
@@ -72,9 +76,11 @@ class Pipeline(Transformer):
         for name, step in steps:
             if not hasattr(step, "inverse_transform"):
                 raise NotImplementedError(f"step {name!r} has no inverse: {step!r}")
+        found: Any = X  # what the next step gets
         for _, step in steps:
-            X = step.inverse_transform(X)
-        return X  # type: ignore[return-value]
+            found = step.inverse_transform(found)
+        result: NDArray[Any] = found
+        return result
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return `steps` and, if `deep`, every step by name and its parameters as ``<name>__<parameter>``."""
